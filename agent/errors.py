@@ -1,0 +1,40 @@
+"""Every error cipush raises on purpose.
+
+CipushError
+├── ConfigError        the configuration is wrong; `cipush` exits 78 and prints every problem
+├── StartError         something outside refused at start (a port in use); exit 1
+├── TemporaryError     try again later (a lock held, a sink that did not accept); exit 75
+└── CollectError       a source could not collect; contained by the core, counted by `kind`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class CipushError(Exception):
+    """The root; its text is written for the person who has to act on it."""
+
+
+class ConfigError(CipushError):
+    """The configuration is wrong. `problems` holds one line each: where, what, and what to do."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class StartError(CipushError):
+    """Something the agent needs from the machine could not be had at start."""
+
+
+class TemporaryError(CipushError):
+    """It may work later without anything being changed."""
+
+
+class CollectError(CipushError):
+    """A source could not collect. `kind` is one stable word for the `kind` label of the error counter."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)

@@ -1,0 +1,200 @@
+"""The vocabulary every layer shares: what sources return and what sinks are handed.
+
+Everything here is immutable data. Times are seconds since the epoch as floats where a source speaks
+(`at`), and integer milliseconds where the wire does (`*_ms`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+STALE_NAN_BITS = 0x7FF0000000000002
+"""The staleness marker's exact bits (remote-write 1.0 specification, "Stale Markers")."""
+
+
+class Kind(Enum):
+    """What a family measures; the value is the word used in `# TYPE` lines."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"
+    UNKNOWN = "unknown"
+    INFO = "info"
+    STATESET = "stateset"
+    GAUGEHISTOGRAM = "gaugehistogram"
+
+
+class Priority(IntEnum):
+    """Eviction order: lower values leave a full store first, `PINNED` never leaves."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    PINNED = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """One metric family: a name and the label names all its series have.
+
+    Compared and hashed by identity: declare it once, beside the code that sets it. For scraped data a
+    family is one sample name with one set of label names, and `exposition_name` is the family that the
+    target announced (`http_seconds` for `http_seconds_bucket`).
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+    wide: tuple[str, ...] = ()
+    """Labels whose values are many; a source over its cap folds counters over them."""
+    ttl_seconds: float | None = None
+    """Silence after which a series ends; None = the store's default."""
+    priority: Priority = Priority.NORMAL
+    buckets: tuple[float, ...] = ()
+    """Ascending finite upper bounds of a histogram row; () = every row is one scalar sample."""
+    constants: tuple[tuple[str, str], ...] = ()
+    """(name, value) labels that every series of the family has, such as a scrape target's job."""
+    exposition_name: str = ""
+
+
+class Update(NamedTuple):
+    """A new value of one series, replacing the old one.
+
+    `value` is a float, or for a histogram row the cumulative counts of each bucket, then the count of
+    all observations (the +Inf bucket), then their sum: `len(family.buckets) + 2` floats.
+    `labels` holds one value per name in `family.labels`; "" means the label is absent.
+    """
+
+    family: Family
+    labels: tuple[str, ...]
+    value: float | Sequence[float]
+    at: float
+    """The source's own time, seconds; orders the updates of one series and nothing else."""
+    scope: str = ""
+    """What this series was reported as a part of: a scrape target, a collector x project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one collect or one delivery brought."""
+
+    updates: Sequence[Update] = ()
+    complete: Sequence[str] = ()
+    """Scopes reported whole: their series that are not in `updates` end at the next flush."""
+    unchanged: Sequence[str] = ()
+    """Scopes confirmed without listing: all their series count as updated now."""
+    cursor: object = None
+    """Handed to the next collect; a collect that gets None lists everything."""
+    group: str = ""
+    """"" = flushed on the interval; else the group that is flushed at once when this is applied."""
+    group_at: float = 0.0
+    """The sample time of that flush, seconds since the epoch (the start of the scrape)."""
+
+
+Collect = Callable[[object], Awaitable[Collected]]
+
+
+@dataclass(frozen=True, slots=True)
+class Poller:
+    """One thing to call on an interval; the core owns the loop, the timeout and the error handling."""
+
+    name: str
+    interval_seconds: float
+    collect: Collect
+    timeout_seconds: float = 0.0
+    """0 = the interval."""
+
+
+class Encoding(Enum):
+    """Content-Encoding of a block's payload."""
+
+    IDENTITY = "identity"
+    SNAPPY = "snappy"
+    GZIP = "gzip"
+
+
+class Protocol(Enum):
+    """What a view renders and a sink speaks."""
+
+    REMOTE_WRITE = "remote_write"
+    IMPORT = "import"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One finished request body. A retry sends these bytes again, unchanged."""
+
+    payload: bytes
+    protocol: Protocol
+    encoding: Encoding
+    samples: int
+    timestamp_ms: int
+    """The newest sample time inside."""
+    created: float
+    """When it was rendered, seconds since the epoch by the agent's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole present state for sinks that keep only that: one text body per (job, instance)."""
+
+    bodies: tuple[tuple[tuple[str, str], bytes], ...]
+    """((job, instance), Prometheus text 0.0.4 without timestamps), sorted."""
+    samples: int
+    timestamp_ms: int
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The receiver has it (2xx)."""
+
+    code: str = "200"
+    date: float | None = None
+    """The receiver's `Date` header, seconds since the epoch; feeds the skew gauge."""
+    requests: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Send the same bytes again later. `after` is the receiver's Retry-After in seconds."""
+
+    code: str
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The receiver will never take it: dropped and counted."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """Address or rights are wrong: keep everything and probe slowly."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Send it in halves (413)."""
+
+    code: str
+    reason: str
+
+
+Outcome = Accepted | Retry | Rejected | Misconfigured | TooLarge
+"""What a send came to. `code` is the HTTP status, or a word for what happened before one:
+`timeout`, `connect`, `protocol`, `tls`."""

@@ -1,0 +1,1 @@
+"""HTTP out: clients, and what an answer means."""

@@ -1,0 +1,84 @@
+"""What makes a module a source or a sink, and how the core finds it.
+
+A plugin is a module named in `SOURCES` or `SINKS` that defines
+
+- `Options`: the keys its configuration section takes, a subclass of `SourceOptions` or `SinkOptions`;
+- `build(name, options, context)`: makes the plugin; offline, raises ConfigError only;
+- `FAMILIES`: for a source, every family it may set.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from agent.secret import Secret
+
+
+def _to_secret(value: object) -> object:
+    if isinstance(value, str):
+        return Secret(value)
+    if isinstance(value, Secret):
+        return value
+    raise ValueError("must be text (quote it)")
+
+
+SecretText = Annotated[
+    Secret,
+    BeforeValidator(_to_secret),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "writeOnly": True}),
+]
+"""A configuration value that is never printed."""
+
+
+class Section(BaseModel):
+    """A section of the configuration: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class SourceOptions(Section):
+    """The keys every source takes."""
+
+    type: str = Field("", description="which kind of source; may be left out where it equals the name")
+    metric_prefix: str = Field("", description="put in front of every metric name of this source", pattern=r"^[a-zA-Z_:]?[a-zA-Z0-9_:]*$")
+    custom_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series of this source")
+    max_series: int = Field(0, ge=0, description="most live series of this source; 0 = only the store's limit")
+
+
+class SinkOptions(Section):
+    """The keys every sink takes."""
+
+    type: str = Field("", description="which kind of sink; may be left out where it equals the name")
+    extra_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series sent to this sink")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a plugin may use of the agent around it."""
+
+    clock: Callable[[], float]
+    """Seconds since the epoch."""
+    job: str
+    instance: str
+    user_agent: str
+
+
+def load(registry: Mapping[str, str], kind: str) -> ModuleType:
+    """The module registered as `kind`; imported on first use, so that unused plugins cost nothing.
+
+    Raises KeyError for an unregistered kind.
+    """
+    return importlib.import_module(registry[kind])
+
+
+def options_of(registry: Mapping[str, str], kind: str) -> type[Any]:
+    """The `Options` model of a registered kind."""
+    options: type[Any] = load(registry, kind).Options
+    return options

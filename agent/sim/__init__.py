@@ -1,0 +1,1 @@
+"""The simulated world for demo, tests and benchmarks."""

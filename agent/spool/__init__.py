@@ -1,0 +1,1 @@
+"""What waits to be sent: a queue for history sinks, a slot for state sinks."""

@@ -1,0 +1,1 @@
+"""The in-memory TTL store: tables of series, and the pages that are sent."""

@@ -1,0 +1,1 @@
+"""HTTP in: the listener, the exposition endpoint, health, status and reload."""
