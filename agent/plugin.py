@@ -47,7 +47,9 @@ class SourceOptions(Section):
     """The keys every source takes."""
 
     type: str = Field("", description="which kind of source; may be left out where it equals the name")
-    metric_prefix: str = Field("", description="put in front of every metric name of this source", pattern=r"^[a-zA-Z_:]?[a-zA-Z0-9_:]*$")
+    metric_prefix: str = Field(
+        "", description="put in front of every metric name of this source", pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$"
+    )
     custom_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series of this source")
     max_series: int = Field(0, ge=0, description="most live series of this source; 0 = only the store's limit")
 
