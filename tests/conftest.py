@@ -1,0 +1,59 @@
+"""Fixtures of the whole suite: the event loop, hypothesis' patience, real receivers, cipush as a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+from tests import agents, servers
+
+# Shared machines stall now and then; a slow example is not a wrong one.
+settings.register_profile("cipush", deadline=None)
+settings.load_profile("cipush")
+
+StartAgent = Callable[..., agents.Agent]
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    """The production backend; a test on a virtual clock overrides this with trio and a MockClock."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.VictoriaMetrics]:
+    """One VictoriaMetrics for the session; tests keep apart by labels."""
+    with servers.victoria_metrics(tmp_path_factory.mktemp("victoria-metrics")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Prometheus]:
+    """One Prometheus for the session; tests keep apart by labels."""
+    with servers.prometheus(tmp_path_factory.mktemp("prometheus")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pushgateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Pushgateway]:
+    """One Pushgateway for the session; tests keep apart by job and instance."""
+    with servers.pushgateway(tmp_path_factory.mktemp("pushgateway")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path) -> Iterator[StartAgent]:
+    """Starts `cipush run` with a configuration; every one started ends with the test."""
+    with ExitStack() as stack:
+
+        def start(config: Mapping[str, Any], *flags: str) -> agents.Agent:
+            home = tmp_path / f"agent{len(list(tmp_path.glob('agent*')))}"
+            home.mkdir()
+            return stack.enter_context(agents.agent(home, config, *flags))
+
+        yield start
