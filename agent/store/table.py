@@ -1,0 +1,160 @@
+"""A table: the series of one family, one row each, in parallel arrays."""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+
+from agent.model import Family, Update
+
+DEAD = 1 << 62
+"""In `Table.changed`: the row's series has ended and its records wait to be taken out of the pages."""
+
+# https://prometheus.io/docs/concepts/data_model/
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
+
+ROW_BYTES = 300
+"""Bytes of a row beside its text: index entry, key, row number, array cells (measured, CPython 3.11)."""
+
+
+class Ticks:
+    """The store's own clock: counts changes, so that a page can tell what came after it was sent."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0
+
+
+class Scope:
+    """What series were reported as part of: a scrape target, a collector x project, or a whole source."""
+
+    __slots__ = ("confirmed", "feed", "interval", "lost_until", "name", "number", "prolonged_until", "rows")
+
+    def __init__(self, feed: Feed, name: str, number: int) -> None:
+        self.feed = feed
+        self.name = name
+        self.number = number
+        self.interval = 0.0
+        """Its poller's interval, seconds: a series may miss 2.5 of them."""
+        self.confirmed = 0.0
+        """When it was last confirmed without a listing."""
+        self.prolonged_until = 0.0
+        """Nothing of it expires before this: its poller is failing."""
+        self.lost_until = 0.0
+        """From then on a refused or evicted series of it may come back: ask for a full listing once."""
+        self.rows: dict[Table, array[int]] = {}
+        """Row numbers it ever had, by table; stale ones are dropped when read."""
+
+
+class Feed:
+    """One source's share of the store: its naming, its tables, its scopes and its limit."""
+
+    def __init__(self, name: str, prefix: str = "", custom_labels: Iterable[tuple[str, str]] = (), max_series: int = 0) -> None:
+        self.name = name
+        self.prefix = prefix
+        self.custom_labels = tuple(custom_labels)
+        self.max_series = max_series
+        self.series = 0
+        self.tables: dict[tuple[Family, str], Table] = {}
+        """By family and flush group."""
+        self.scopes: dict[str, Scope] = {}
+        self.removed = False
+
+
+class Table:
+    """The rows of one family of one feed in one flush group.
+
+    A scalar row has one value, a histogram row `len(buckets) + 3`: the buckets, +Inf, sum, count, which is
+    the order of its records in a page (+Inf and count are one number, kept twice so that a page is written
+    from one slice). Rows are never moved; a row is used again once no page and no reader holds it.
+    """
+
+    def __init__(self, feed: Feed, family: Family, group: str, default_ttl: float) -> None:
+        constants = dict(feed.custom_labels) | dict(family.constants)
+        names = (*family.labels, *constants)
+        self.name = feed.prefix + family.name
+        if not _METRIC.match(self.name):
+            raise ValueError(f"metric name {self.name!r} does not match {_METRIC.pattern}")
+        for name in names:
+            if not _LABEL.match(name):
+                raise ValueError(f"{self.name}: label name {name!r} does not match {_LABEL.pattern}")
+        if len(set(family.labels)) != len(family.labels):
+            raise ValueError(f"{self.name}: a label name is declared twice")
+        self.feed = feed
+        self.family = family
+        self.group = group
+        self.constants = tuple((k, v) for k, v in constants.items() if v and k not in family.labels)
+        self.exposition_name = feed.prefix + (family.exposition_name or family.name)
+        self.ttl = default_ttl if family.ttl_seconds is None else family.ttl_seconds
+        self.width = len(family.buckets) + 3 if family.buckets else 1
+        self.arity = len(family.labels)
+        self.index: dict[tuple[str, ...], int] = {}
+        """Label values -> row, live rows only."""
+        self.labels: list[tuple[str, ...]] = []
+        self.values = array("d")
+        self.at = array("d")
+        self.updated = array("d")
+        self.changed = array("q")
+        """The store's tick at the last change of value, or DEAD."""
+        self.scope = array("I")
+        self.free: list[int] = []
+        self.next_expiry = 0.0
+
+    def cells(self, value: float | Sequence[float]) -> array[float]:
+        """An update's value as this table keeps it. Raises ValueError where the shape is wrong."""
+        if isinstance(value, (int, float)):
+            if self.width != 1:
+                raise ValueError(f"{self.name}: a histogram takes {self.width - 1} numbers, got one")
+            return array("d", (value,))
+        if self.width == 1 or len(value) != self.width - 1:
+            raise ValueError(f"{self.name}: got {len(value)} numbers, expected {1 if self.width == 1 else self.width - 1}")
+        row = array("d", value)
+        row.append(row[-2])
+        return row
+
+    def add(self, labels: tuple[str, ...], value: array[float], at: float, now: float, tick: int, scope: int) -> int:
+        """A new row, in a free place if there is one; returns its number."""
+        if self.free:
+            row = self.free.pop()
+            self.labels[row] = labels
+            self.values[row * self.width : (row + 1) * self.width] = value
+            self.at[row], self.updated[row], self.changed[row], self.scope[row] = at, now, tick, scope
+        else:
+            row = len(self.labels)
+            self.labels.append(labels)
+            self.values.extend(value)
+            self.at.append(at)
+            self.updated.append(now)
+            self.changed.append(tick)
+            self.scope.append(scope)
+        self.index[labels] = row
+        return row
+
+    def end(self, row: int) -> None:
+        """The row's series is over; its place stays taken until the pages have let go of it."""
+        del self.index[self.labels[row]]
+        self.changed[row] = DEAD
+        self.updated[row] = math.inf  # out of the way of every search for the longest silent
+
+    def row_values(self, row: int) -> array[float]:
+        """The row's cells, in wire order."""
+        return self.values[row * self.width : (row + 1) * self.width]
+
+    def cost(self, labels: tuple[str, ...]) -> int:
+        """Estimated bytes of a row, pages apart."""
+        return ROW_BYTES + 8 * (self.width + len(labels)) + sum(map(len, labels))
+
+    def label_pairs(self, labels: tuple[str, ...]) -> list[tuple[str, str]]:
+        """(name, value) of every label that a row has, in declared order, without `__name__`."""
+        pairs = [(k, v) for k, v in zip(self.family.labels, labels, strict=True) if v]
+        return pairs + list(self.constants)
+
+
+def same_shape(update: Update, arity: int) -> bool:
+    """Whether an update has one text value per label of its family."""
+    labels = update.labels
+    return len(labels) == arity and all(isinstance(v, str) for v in labels)
