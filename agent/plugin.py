@@ -4,19 +4,23 @@ A plugin is a module named in `SOURCES` or `SINKS` that defines
 
 - `Options`: the keys its configuration section takes, a subclass of `SourceOptions` or `SinkOptions`;
 - `build(name, options, context)`: makes the plugin; offline, raises ConfigError only;
-- `FAMILIES`: for a source, every family it may set.
+- `FAMILIES`: for a source, every family it may set;
+- `PROTOCOL`, `ENCODING`, `STATE` and `policy(options)`: for a sink, what it speaks, whether it keeps only the
+  present state, and how the core delivers to it.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from agent.model import Family
 from agent.secret import Secret
 
 
@@ -61,6 +65,15 @@ class SinkOptions(Section):
     extra_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series sent to this sink")
 
 
+Samples = Callable[[], Iterable[tuple[Family, tuple[str, ...], float | list[float]]]]
+"""Everything the agent knows about itself: (family, label values, a value or the live cells of a histogram)."""
+
+
+def no_samples() -> Iterable[tuple[Family, tuple[str, ...], float | list[float]]]:
+    """Of an agent that measures nothing about itself: a check, a dry build."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a plugin may use of the agent around it."""
@@ -70,6 +83,8 @@ class Context:
     job: str
     instance: str
     user_agent: str
+    samples: Samples = no_samples
+    """What the `internal` source publishes: `SelfMonitor.samples`."""
 
 
 def load(registry: Mapping[str, str], kind: str) -> ModuleType:

@@ -1,0 +1,36 @@
+"""What goes into a spool and comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from agent.model import Block, Snapshot
+
+Item = TypeVar("Item", Block, Snapshot)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[Item]):
+    """One taken item, and the number to acknowledge it by."""
+
+    sequence: int
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What is pending: everything neither acknowledged nor dropped, taken or not."""
+
+    blocks: int = 0
+    bytes: int = 0
+    samples: int = 0
+    oldest_created: float | None = None
+    """When the oldest of it was rendered, seconds since the epoch; None = nothing is pending."""
+
+
+def size_of(item: Block | Snapshot) -> int:
+    """The bytes an item holds, before a sink compresses a snapshot."""
+    if isinstance(item, Block):
+        return len(item.payload)
+    return sum(len(body) for _, body in item.bodies)
