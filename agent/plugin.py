@@ -85,6 +85,22 @@ class Context:
     user_agent: str
     samples: Samples = no_samples
     """What the `internal` source publishes: `SelfMonitor.samples`."""
+    state_dir: Path | None = None
+    """Where a plugin may keep files, below a folder of its own; None = in memory only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the core delivers to one sink."""
+
+    timeout_seconds: float = 30.0
+    """Longest time for one send."""
+    max_sample_age_seconds: float = 0.0
+    """A block whose newest sample is older is dropped instead of sent; 0 = no limit."""
+    max_retry_age_seconds: float = 0.0
+    """A block rendered longer ago is dropped instead of sent; 0 = no limit."""
+    queue_max_bytes: int = 64 << 20
+    """What may wait; beyond it the oldest leaves. A state sink's slot holds one snapshot whatever its size."""
 
 
 def load(registry: Mapping[str, str], kind: str) -> ModuleType:
