@@ -16,8 +16,6 @@ from agent.wire import exposition, remote_write, vm_import
 
 NAME = "__name__"
 BOUND = "le"
-_CACHE = 4096
-"""Encoded labels kept for reuse; most label values repeat, unique ones must not pile up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +67,37 @@ class Encoder(TypingProtocol):
         ...
 
 
+class _RecordPlan(NamedTuple):
+    """A table's plan with all bytes that its rows share."""
+
+    slots: list[tuple[int, int, bytes]]
+    """(position in `constants`, place in the row's labels, label head) of each label that rows decide."""
+    constants: list[bytes]
+    name_at: int
+    bound_at: int
+    names: list[tuple[bytes, bytes]]
+    """(`__name__`, `le`) labels of each record of a histogram row."""
+
+
 class RecordEncoder:
     """Remote-write 1.0 records."""
 
     def __init__(self, rules: LabelRules) -> None:
         self._rules = rules
-        self._plans: dict[Table, tuple[list[Part], list[bytes], list[tuple[bytes, bytes]]]] = {}
-        self._cache: dict[tuple[str, str], bytes] = {}
+        self._plans: dict[Table, _RecordPlan] = {}
 
     def encode(self, table: Table, labels: tuple[str, ...]) -> list[bytes]:
         """The records of a newborn row, in wire order."""
-        parts, constants, names = self._plans.get(table) or self._plan(table)
+        slots, constants, name_at, bound_at, names = self._plans.get(table) or self._plan(table)
         encoded = constants.copy()
-        cache = self._cache
-        for at, (name, place, _) in enumerate(parts):
-            if place >= 0:
-                value = labels[place]
-                if value:
-                    encoded[at] = cache.get((name, value)) or self._label(name, value)
-        if table.width == 1:
+        for at, place, head in slots:
+            value = labels[place]
+            if value:
+                encoded[at] = remote_write.label(head, value)
+        if not names:
             return [remote_write.record(b"".join(encoded))]
         records = []
-        name_at = [part.name for part in parts].index(NAME)
-        bound_at = [part.name for part in parts].index(BOUND)
-        for name_label, bound_label in names:
-            encoded[name_at], encoded[bound_at] = name_label, bound_label
+        for encoded[name_at], encoded[bound_at] in names:
             records.append(remote_write.record(b"".join(encoded)))
         return records
 
@@ -101,21 +105,22 @@ class RecordEncoder:
         """Drop a table's plan."""
         self._plans.pop(table, None)
 
-    def _plan(self, table: Table) -> tuple[list[Part], list[bytes], list[tuple[bytes, bytes]]]:
+    def _plan(self, table: Table) -> _RecordPlan:
         parts = plan(table, self._rules)
-        constants = [remote_write.label(part.name, part.constant) if part.constant else b"" for part in parts]
-        names = []
+        heads = [remote_write.label_head(part.name) for part in parts]
+        constants = [
+            remote_write.label(head, part.constant) if part.constant else b"" for head, part in zip(heads, parts, strict=True)
+        ]
+        slots = [(at, part.place, heads[at]) for at, part in enumerate(parts) if part.place >= 0]
+        order = [part.name for part in parts]
+        name_at, bound_at, names = order.index(NAME), -1, []
         if table.width > 1:
+            bound_at = order.index(BOUND)
+            name_head, bound_head = remote_write.label_head(NAME), remote_write.label_head(BOUND)
             for name, bound in histogram_names(table):
-                names.append((remote_write.label(NAME, name), remote_write.label(BOUND, bound) if bound else b""))
-        self._plans[table] = (parts, constants, names)
+                names.append((remote_write.label(name_head, name), remote_write.label(bound_head, bound) if bound else b""))
+        self._plans[table] = _RecordPlan(slots, constants, name_at, bound_at, names)
         return self._plans[table]
-
-    def _label(self, name: str, value: str) -> bytes:
-        if len(self._cache) >= _CACHE:
-            self._cache.clear()
-        encoded = self._cache[name, value] = remote_write.label(name, value)
-        return encoded
 
 
 class LineEncoder:

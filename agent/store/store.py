@@ -161,53 +161,51 @@ class Store:
     ) -> None:
         self.ticks.now += 1
         tick = self.ticks.now
-        family: Family | None = None
         table: Table | None = None
         scope: Scope | None = None
+        last_family = last_scope = None
         for update in updates:
-            if update.family is not family:
-                family = update.family
+            # the hot loop of an agent: unpacked once, attributes looked up only when the family changes
+            family, labels, value, at, scope_name = update
+            if family is not last_family:
+                last_family = family
                 table = feed.tables.get((family, group)) or self._open_table(feed, family, group)
+                if table is not None:
+                    index, ats, updated, values, scope_of = table.index, table.at, table.updated, table.values, table.scope
+                    scalar = table.width == 1
             if table is None:
                 self.counts["refused", "invalid"] += 1
                 continue
-            if scope is None or scope.name != update.scope:
-                scope = self._scope(feed, update.scope)
+            if scope is None or scope_name != last_scope:
+                last_scope = scope_name
+                scope = self._scope(feed, scope_name)
                 scope.interval = interval
+                number = scope.number
+                completes = scope_name in complete
             try:
-                row = table.index.get(update.labels)
+                row = index.get(labels)
                 if row is None:
                     row = self._birth(table, update, scope, now, tick)
-                elif update.at >= table.at[row]:
-                    self._write(table, row, update, now, tick)
+                    if row is None:
+                        continue
+                elif at >= ats[row]:
+                    if not scalar:
+                        table.write(row, value, tick)
+                    elif values[row] != value:
+                        values[row] = value if value == value else math.nan  # type: ignore[assignment]  # a sequence raises
+                        table.changed[row] = tick
+                    ats[row] = at
+                    updated[row] = now
                 else:
                     self.counts["late",] += 1
             except (TypeError, ValueError, OverflowError):
-                row = None
                 self.counts["refused", "invalid"] += 1
-            if row is not None:
-                if table.scope[row] != scope.number:
-                    self._move(table, row, scope)
-                if update.scope in complete:
-                    listed.setdefault(table, set()).add(row)
-
-    def _write(self, table: Table, row: int, update: Update, now: float, tick: int) -> None:
-        value = update.value
-        if table.width == 1 and isinstance(value, (float, int)):
-            if table.values[row] != value:
-                table.values[row] = value if value == value else math.nan
-                table.changed[row] = tick
-        else:
-            cells = table.cells(value)
-            if cells != table.row_values(row):
-                table.values[row * table.width : (row + 1) * table.width] = cells
-                table.changed[row] = tick
-        table.at[row] = update.at
-        table.updated[row] = now
-
-    def _move(self, table: Table, row: int, scope: Scope) -> None:
-        table.scope[row] = scope.number
-        scope.rows.setdefault(table, array("I")).append(row)
+                continue
+            if scope_of[row] != number:
+                scope_of[row] = number
+                scope.rows.setdefault(table, array("I")).append(row)
+            if completes:
+                listed.setdefault(table, set()).add(row)
 
     def _end_unlisted(self, scope: Scope, listed: dict[Table, set[int]], now: float) -> None:
         for table, rows in list(scope.rows.items()):
@@ -249,8 +247,6 @@ class Store:
             raise ValueError("labels")
         labels = update.labels
         cells = table.cells(update.value)
-        if any(cell != cell for cell in cells):
-            cells = array("d", [cell if cell == cell else math.nan for cell in cells])
         refusal = self._refusal(table, labels, now)
         if refusal:
             self.counts["refused", refusal] += 1

@@ -109,12 +109,20 @@ class Table:
         if isinstance(value, (int, float)):
             if self.width != 1:
                 raise ValueError(f"{self.name}: a histogram takes {self.width - 1} numbers, got one")
-            return array("d", (value,))
+            return array("d", (value if value == value else math.nan,))  # a NaN of ours never has the marker's bits
         if self.width == 1 or len(value) != self.width - 1:
             raise ValueError(f"{self.name}: got {len(value)} numbers, expected {1 if self.width == 1 else self.width - 1}")
-        row = array("d", value)
+        row = array("d", [cell if cell == cell else math.nan for cell in value])
         row.append(row[-2])
         return row
+
+    def write(self, row: int, value: float | Sequence[float], tick: int) -> None:
+        """Replace a row's cells, noting a change. Raises ValueError where the shape is wrong."""
+        cells = self.cells(value)
+        start, end = row * self.width, (row + 1) * self.width
+        if cells != self.values[start:end]:
+            self.values[start:end] = cells
+            self.changed[row] = tick
 
     def add(self, labels: tuple[str, ...], value: array[float], at: float, now: float, tick: int, scope: int) -> int:
         """A new row, in a free place if there is one; returns its number."""
@@ -157,4 +165,4 @@ class Table:
 def same_shape(update: Update, arity: int) -> bool:
     """Whether an update has one text value per label of its family."""
     labels = update.labels
-    return len(labels) == arity and all(isinstance(v, str) for v in labels)
+    return len(labels) == arity and set(map(type, labels)) <= {str}

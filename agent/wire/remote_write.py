@@ -19,6 +19,7 @@ LAST_MS = (1 << 42) - 1
 VALUE_TO_END = 15
 """Bytes from a record's value to its end: the value, the time's tag, the time."""
 
+_BYTE = [bytes((number,)) for number in range(0x80)]
 _SAMPLE = b"\x12\x10\x09" + bytes(8) + b"\x10" + bytes(6)
 
 pack_value = struct.Struct("<d7s").pack_into
@@ -29,6 +30,8 @@ pack_stale = struct.Struct("<Q7s").pack_into
 
 def varint(number: int) -> bytes:
     """Protobuf's base-128 encoding of a non-negative integer."""
+    if number < 0x80:
+        return _BYTE[number]
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -37,11 +40,21 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def label(name: str, value: str) -> bytes:
+def label_head(name: str) -> bytes:
+    """The part of a `Label` that its name decides, up to its value's length."""
+    key = name.encode()
+    return b"\x0a" + varint(len(key)) + key + b"\x12"
+
+
+def label(head: bytes, value: str) -> bytes:
     """One `Label` as a field of a `TimeSeries`. Lone surrogates become `?`: UTF-8 has no bytes for them."""
-    key, text = name.encode(), value.encode("utf-8", "replace")
-    inner = b"\x0a" + varint(len(key)) + key + b"\x12" + varint(len(text)) + text
-    return b"\x0a" + varint(len(inner)) + inner
+    text = value.encode("utf-8", "replace")
+    size = len(text)
+    inner = len(head) + 1 + size
+    if inner < 0x80:
+        return b"\x0a" + _BYTE[inner] + head + _BYTE[size] + text
+    length = varint(size)
+    return b"\x0a" + varint(len(head) + len(length) + size) + head + length + text
 
 
 def record(labels: bytes) -> bytes:
