@@ -33,8 +33,9 @@ IMPORTS_SIM = {"cli"}
 
 
 def unit_of(module: str) -> str:
-    """`agent.wire.remote_write` -> `wire`; the package itself -> ""."""
-    return module.split(".")[1] if "." in module else ""
+    """`agent.wire.remote_write` -> `wire`, `agent.config_keys` -> `config`; the package itself -> ""."""
+    name = module.split(".")[1] if "." in module else ""
+    return name if name in RANKS else name.split("_")[0] or name
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
