@@ -45,9 +45,10 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide where a module comes from"
-            # `from agent import model` imports agent.model.
-            names = [f"agent.{alias.name}" for alias in node.names] if node.module == "agent" else [node.module or ""]
-            yield from names
+            if node.module == "agent":  # `from agent import model` imports agent.model
+                yield from ("agent" if alias.name == "__version__" else f"agent.{alias.name}" for alias in node.names)
+            else:
+                yield node.module or ""
 
 
 def may_import(importer: str, found: str) -> bool:
