@@ -1,0 +1,264 @@
+"""What a receiver's answer means for what was sent: decided here, for every sink."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+from agent.model import Accepted, Misconfigured, Outcome, Rejected, Retry, TooLarge
+from agent.net.client import Client, shown
+from agent.secret import redact
+
+MAX_BODY_BYTES = 8 * 1024
+"""Read of an answer's body; enough for any explanation, and what is longer closes the connection."""
+MAX_WORDS = 300
+"""Characters kept of it."""
+BODY_SECONDS = 1.0
+"""Patience with a body after the status is known: it decides nothing."""
+MAX_RETRY_AFTER_SECONDS = 600.0
+"""A longer Retry-After is cut to this."""
+
+_REDIRECTS = {307, 308}  # the only ones that keep the method and the body (RFC 9110, 15.4.8 and 15.4.9)
+
+
+class Rules(Enum):
+    """Which refusals may be tried again."""
+
+    CAREFUL = "careful"
+    STRICT = "strict"
+    """Every 4xx but 429 drops the block, as the remote-write specifications ask."""
+
+
+def rules(strict_spec: bool) -> Rules:
+    """The rules that the option `strict_spec` stands for."""
+    return Rules.STRICT if strict_spec else Rules.CAREFUL
+
+
+Verdict = type[Accepted] | type[Retry] | type[Rejected] | type[Misconfigured] | type[TooLarge]
+
+_VERDICTS: Mapping[int, Verdict] = {
+    401: Misconfigured,
+    402: Misconfigured,
+    403: Misconfigured,
+    404: Misconfigured,
+    405: Misconfigured,
+    408: Retry,
+    410: Misconfigured,
+    413: TooLarge,
+    425: Retry,
+    429: Retry,
+}
+
+
+def verdict(status: int, rules: Rules) -> Verdict:
+    """The kind of outcome that a status means."""
+    if 400 <= status < 500:
+        if rules is Rules.STRICT and status != 429:
+            return Rejected
+        return _VERDICTS.get(status, Rejected)
+    if 200 <= status < 300:
+        return Accepted
+    if 300 <= status < 400:
+        return Misconfigured
+    return Retry  # 5xx, and what is no status at all
+
+
+def outcome(status: int, headers: Mapping[str, str], words: str, now: float, rules: Rules) -> Outcome:
+    """What an answer means. `words` is what the receiver said, already cut and escaped; `now` in seconds."""
+    code, kind = str(status), verdict(status, rules)
+    if kind is Accepted:
+        return Accepted(code, http_date(headers.get("date")))
+    reason = f"{status} {_phrase(status)}".rstrip() + (f": {words}" if words else "")
+    if kind is Retry:
+        return Retry(code, reason, retry_after(headers, now))
+    if kind is Misconfigured and 300 <= status < 400:
+        reason += f" (redirects to {escaped(shown_or_nothing(headers.get('location', '')))}; put the final address into url)"
+    assert kind is Rejected or kind is Misconfigured or kind is TooLarge
+    return kind(code, reason)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def shown_or_nothing(location: str) -> str:
+    """A `Location` as it may be printed; "nothing" when it is no URL."""
+    try:
+        return shown(location) or "nothing"
+    except ValueError:
+        return "nothing"
+
+
+def http_date(text: str | None) -> float | None:
+    """An HTTP date as seconds since the epoch; None for anything else."""
+    try:
+        date = parsedate_to_datetime(text or "")
+        # "-0000" parses as a time of no zone; HTTP knows only GMT.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """`Retry-After` in seconds, 0 to 600; its date form is taken relative to the receiver's own clock if it tells it."""
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,18})?", text):
+        seconds = float(text)
+    else:
+        date = http_date(text)
+        if date is None:
+            return None
+        seconds = date - (http_date(headers.get("date")) or now)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def escaped(text: str) -> str:
+    """Foreign text on one line: secrets redacted, what cannot be printed escaped, 300 characters at most."""
+    text = " ".join(redact(text).split())
+    cut = text[:MAX_WORDS] + ("..." if len(text) > MAX_WORDS else "")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request body and where it goes."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None
+
+
+class _Trace:
+    """Whether the request opened a connection of its own, and whether an answer began."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.answered = False
+
+    async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:  # httpcore's hook; it wants a coroutine
+        if event == "connection.connect_tcp.started":
+            self.connected = True
+        elif event == "http11.receive_response_headers.complete":
+            self.answered = True
+
+    def is_stale(self, error: httpx.TransportError) -> bool:
+        """Whether the peer had simply closed an idle connection, which says nothing about the request."""
+        if self.connected or self.answered:
+            return False
+        closed = isinstance(error, httpx.NetworkError) or "without sending a response" in str(error)
+        return closed and not isinstance(error, httpx.ConnectError)
+
+
+async def push(client: Client, request: Request, clock: Callable[[], float], rules: Rules) -> Outcome:
+    """Send one request and say what came of it; raises nothing for what network and receiver do.
+
+    A connection found closed is replaced once, silently; a 307 or 308 to the same origin is followed once.
+    """
+    try:
+        found, location = await _fresh(client, request, clock, rules)
+        if location is not None:
+            found, _ = await _fresh(client, _moved(request, location), clock, rules)
+        return found
+    except httpx.TransportError as error:
+        return Retry(*_failure(error))
+
+
+async def _fresh(client: Client, request: Request, clock: Callable[[], float], rules: Rules) -> tuple[Outcome, str | None]:
+    trace = _Trace()
+    try:
+        return await _once(client, request, clock, rules, trace)
+    except httpx.TransportError as error:
+        if not trace.is_stale(error):
+            raise
+    return await _once(client, request, clock, rules, _Trace())
+
+
+async def _once(
+    client: Client, request: Request, clock: Callable[[], float], rules: Rules, trace: _Trace
+) -> tuple[Outcome, str | None]:
+    """The outcome, and where to go instead if the answer was a redirect that may be followed."""
+    # Compressed words could be a bomb, and are not worth unpacking.
+    headers = {**request.headers, "Accept-Encoding": "identity"}
+    async with client.stream(request.method, request.url, headers, request.content, {"trace": trace}) as response:
+        words = await _words(response)
+        found = outcome(response.status_code, response.headers, words, clock(), rules)
+        return found, _followed(request.url, response)
+
+
+async def _words(response: httpx.Response) -> str:
+    """What the receiver said, as far as it comes at once."""
+    body = bytearray()
+    with anyio.move_on_after(BODY_SECONDS):
+        # The status stands, whatever becomes of the explanation.
+        with suppress(httpx.TransportError):
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) >= MAX_BODY_BYTES:
+                    break
+    return escaped(bytes(body[:MAX_BODY_BYTES]).decode("utf-8", "replace"))
+
+
+def _followed(url: str, response: httpx.Response) -> str | None:
+    location = response.headers.get("location")
+    if response.status_code not in _REDIRECTS or not location:
+        return None
+    try:
+        target = httpx.URL(url).join(location).copy_with(fragment=None)
+        same = _origin(str(target)) == _origin(url)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return str(target) if same and not target.userinfo else None
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _moved(request: Request, url: str) -> Request:
+    return Request(request.method, url, request.headers, request.content)
+
+
+def _failure(error: httpx.TransportError) -> tuple[str, str]:
+    """(code, reason) of a request that got no answer."""
+    causes = tuple(_causes(error))
+    # The innermost text says most: "Connection refused" stands below "All connection attempts failed".
+    says = next((str(cause) for cause in reversed(causes) if str(cause)), type(error).__name__)
+    reason = escaped(says)
+    if isinstance(error, httpx.TimeoutException):
+        return "timeout", reason
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return "tls", reason
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return "dns", reason
+    if isinstance(error, httpx.NetworkError):
+        return "connect", reason
+    return "protocol", reason
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, outermost first; at most 16, a chain may be a ring."""
+    current: BaseException | None = error
+    for _ in range(16):
+        if current is None:
+            return
+        yield current
+        inner = current.exceptions[0] if isinstance(current, BaseExceptionGroup) else None
+        current = inner or current.__cause__ or current.__context__
