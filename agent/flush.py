@@ -1,0 +1,259 @@
+"""The flush: writes the store's pages and hands finished blocks to the lanes.
+
+Everything that is not a scrape target is one group, flushed on the interval; a scrape target is a group
+of its own, flushed when its scrape ends, with the scrape's time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+from anyio.lowlevel import checkpoint
+
+from agent import model
+from agent.model import Block, Encoding, Family, Kind, Snapshot
+from agent.selfmon import SelfMonitor, counter, gauge
+from agent.store.encode import LabelRules
+from agent.store.pages import Rendered, View
+from agent.store.publish import publish
+from agent.store.store import Store
+from agent.store.text import snapshot
+from agent.wire import remote_write
+from agent.wire.compress import compress
+
+log = logging.getLogger(__name__)
+
+DURATION = Family(
+    "cipush_flush_duration_seconds",
+    Kind.HISTOGRAM,
+    "From the start of an interval flush to its last block handed over.",
+    "seconds",
+    buckets=(0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+SAMPLES = counter("cipush_flush_samples_total", "Samples written into blocks, staleness markers included.", "protocol")
+MARKERS = counter("cipush_flush_stale_markers_total", "Staleness markers written for series that ended.")
+PAGES = counter("cipush_flush_pages_total", "Pages visited: sent, or skipped because unchanged.", "protocol", "outcome")
+HELD = counter("cipush_flush_held_total", "Flushes that did not take place because the clock is not usable.", "reason")
+EPOCHS = counter("cipush_clock_epochs_total", "Times the system clock stepped back so far that sample times started anew.")
+LAST = gauge("cipush_flush_last_timestamp_seconds", "Sample time of the last interval flush.", unit="seconds")
+FAMILIES = (DURATION, SAMPLES, MARKERS, PAGES, HELD, EPOCHS, LAST)
+
+
+class Lane(Protocol):
+    """What a flush needs of a sink's lane."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How its blocks are compressed."""
+        ...
+
+    def offer(self, item: Block | Snapshot) -> None:
+        """Queue it; never blocks."""
+        ...
+
+
+@dataclass
+class Output:
+    """The lanes that share one view: equal protocol and labels."""
+
+    protocol: model.Protocol
+    rules: LabelRules
+    view: View | None
+    """None for text, which keeps no pages."""
+    lanes: list[Lane] = field(default_factory=list)
+
+
+class SampleClock:
+    """Sample times of one flush group: strictly increasing, whatever the system clock does."""
+
+    def __init__(self, max_step_back_seconds: float, last_ms: int = 0) -> None:
+        self.last_ms = last_ms
+        self._max_step_back_ms = max_step_back_seconds * 1000
+
+    def next(self, at: float) -> tuple[int, str]:
+        """(milliseconds for a flush at `at`, "") or (0, why there can be none now).
+
+        The reason `epoch` comes with a time: the clock stepped back by more than the bound.
+        """
+        ms = int(at * 1000)
+        if not remote_write.FIRST_MS <= ms <= remote_write.LAST_MS:
+            return 0, "clock_out_of_range"
+        reason = ""
+        if ms <= self.last_ms:
+            if self.last_ms - ms <= self._max_step_back_ms:
+                return 0, "clock_behind"
+            reason = "epoch"
+        self.last_ms = ms
+        return ms, reason
+
+
+class Flusher:
+    """Owns when pages are written; one per agent."""
+
+    def __init__(
+        self,
+        store: Store,
+        monitor: SelfMonitor,
+        clock: Callable[[], float],
+        *,
+        interval: float,
+        heartbeat: float,
+        max_future: float,
+        last_ms: int = 0,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._monitor = monitor
+        self._clock = clock
+        self._interval = interval
+        # a page due within half an interval is due now: intervals jitter
+        self._heartbeat = max(0.0, heartbeat - interval / 2)
+        self._max_future = max_future
+        self._prepare = prepare
+        self._groups = {"": SampleClock(max_future, last_ms)}
+        self._lock = anyio.Lock()
+        self.outputs: list[Output] = []
+        self.held = ""
+        """Why interval flushes are not taking place now, or ""."""
+        self.flushes = 0
+
+    @property
+    def last_ms(self) -> int:
+        """Sample time of the last interval flush, ms since the epoch; 0 before the first."""
+        return self._groups[""].last_ms
+
+    def attach(self, lane: Lane, protocol: model.Protocol, rules: LabelRules) -> None:
+        """Send to this lane from now on; lanes with equal protocol and labels share a view."""
+        for output in self.outputs:
+            if output.protocol is protocol and output.rules == rules:
+                output.lanes.append(lane)
+                return
+        view = None if protocol is model.Protocol.TEXT else self._store.add_view(protocol, rules)
+        self.outputs.append(Output(protocol, rules, view, [lane]))
+
+    def detach(self, lane: Lane) -> None:
+        """Stop sending to it; a view without lanes goes."""
+        for output in list(self.outputs):
+            if lane in output.lanes:
+                output.lanes.remove(lane)
+                if not output.lanes:
+                    self.outputs.remove(output)
+                    if output.view is not None:
+                        self._store.remove_view(output.view)
+
+    async def run(self) -> None:
+        """Flush on the interval until cancelled; a late flush shifts none of the next."""
+        due = anyio.current_time() + self._interval
+        while True:
+            await anyio.sleep_until(due)
+            await self.flush()
+            now = anyio.current_time()
+            due += self._interval * max(1, int((now - due) // self._interval) + 1)
+
+    async def flush(self, *, pace: bool = True) -> None:
+        """One interval flush: expire, then write and hand over what is due. `pace` spreads the work."""
+        async with self._lock:
+            begun = anyio.current_time()
+            now = self._clock()
+            for _ in self._store.expiring(now):
+                await checkpoint()
+            self._prepare()
+            publish(self._store, self._monitor)
+            ms, reason = self._groups[""].next(now)
+            self._note_clock(ms, reason)
+            if ms:
+                for output in list(self.outputs):
+                    if output.view is not None:
+                        await self._walk(output, output.view, "", ms, self._heartbeat, pace)
+                    else:
+                        await self._snapshot(output, ms)
+                self.flushes += 1
+                self._monitor.set(LAST, (), ms / 1000)
+            self._monitor.observe(DURATION, (), anyio.current_time() - begun)
+
+    async def flush_group(self, group: str, at: float) -> None:
+        """Flush one scrape target's series, all of them, with the scrape's time."""
+        clock = self._groups.setdefault(group, SampleClock(self._max_future))
+        ms, reason = clock.next(at)
+        if reason:
+            self._monitor.add(EPOCHS if reason == "epoch" else HELD, () if reason == "epoch" else (reason,))
+        if ms:
+            for output in list(self.outputs):
+                if output.view is not None:
+                    await self._walk(output, output.view, group, ms, 0.0, False)
+
+    async def end_groups(self, groups: Iterable[str]) -> None:
+        """The last flush of groups whose source is gone: their staleness markers."""
+        for group in groups:
+            if group:
+                await self.flush_group(group, self._clock())
+                self._groups.pop(group, None)
+
+    async def _walk(self, output: Output, view: View, group: str, ms: int, heartbeat: float, pace: bool) -> None:
+        name = output.protocol.value
+        with closing(self._store.walk(view, group, ms, self._clock(), heartbeat)) as walk:
+            while True:
+                begun = anyio.current_time()
+                rendered = next(walk, _END)
+                if isinstance(rendered, _End):
+                    return
+                self._monitor.add(PAGES, (name, "skipped" if rendered is None else "sent"))
+                if rendered is None:
+                    continue
+                self._hand_over(output, rendered, ms)
+                # half the time to others: a large flush takes longer, nothing else waits for it
+                await anyio.sleep(anyio.current_time() - begun if pace else 0)
+
+    def _hand_over(self, output: Output, rendered: Rendered, ms: int) -> None:
+        self._monitor.add(SAMPLES, (output.protocol.value,), rendered.samples)
+        if rendered.markers:
+            self._monitor.add(MARKERS, (), rendered.markers)
+        if not rendered.samples:
+            return
+        created = self._clock()
+        blocks: dict[Encoding, Block] = {}
+        for lane in output.lanes:
+            block = blocks.get(lane.encoding)
+            if block is None:
+                payload = compress(rendered.payload, lane.encoding)
+                block = Block(payload, output.protocol, lane.encoding, rendered.samples, ms, created)
+                blocks[lane.encoding] = block
+            lane.offer(block)
+
+    async def _snapshot(self, output: Output, ms: int) -> None:
+        steps = snapshot(self._store, output.rules)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                bodies, samples = end.value
+                break
+            await checkpoint()
+        self._monitor.add(SAMPLES, (output.protocol.value,), samples)
+        for lane in output.lanes:
+            lane.offer(Snapshot(bodies, samples, ms, self._clock()))
+
+    def _note_clock(self, ms: int, reason: str) -> None:
+        if reason == "epoch":
+            self._monitor.add(EPOCHS)
+            log.warning("the system clock stepped back by more than %g s: sample times start anew", self._max_future)
+        elif reason:
+            self._monitor.add(HELD, (reason,))
+        held = "" if ms else reason
+        if held and not self.held:
+            log.warning("flushes are held: %s; check the system clock", held)
+        elif self.held and not held:
+            log.info("flushes go on: the clock is usable again")
+        self.held = held
+
+
+class _End:
+    """The end of a walk, told apart from a skipped page."""
+
+
+_END = _End()
