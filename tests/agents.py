@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -65,3 +66,11 @@ def agent(home: Path, config: Mapping[str, Any], *flags: str) -> Iterator[Agent]
     with running(argv, home / "cipush.log", clean_env(home), home) as process:
         eventually(lambda: answers(process, url + "/ready"), f"cipush is ready on {url}")
         yield Agent(url, process, file)
+
+
+def once(home: Path, config: Mapping[str, Any], *flags: str) -> subprocess.CompletedProcess[str]:
+    """`cipush once` with `config`, run to its end."""
+    file = home / "cipush.json"
+    file.write_text(json.dumps(config))
+    argv = [*COMMAND, "once", "--config", str(file), *flags]
+    return subprocess.run(argv, env=clean_env(home), cwd=home, capture_output=True, text=True, timeout=60, check=False)

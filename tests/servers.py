@@ -215,9 +215,9 @@ class Pushgateway:
 
 
 @contextmanager
-def victoria_metrics(directory: Path) -> Iterator[VictoriaMetrics]:
-    """VictoriaMetrics with its data below `directory`."""
-    port = free_port()
+def victoria_metrics(directory: Path, port: int = 0) -> Iterator[VictoriaMetrics]:
+    """VictoriaMetrics with its data below `directory`; port 0 takes a free one."""
+    port = port or free_port()
     argv = [
         binary("victoria-metrics"),
         f"-httpListenAddr=127.0.0.1:{port}",
