@@ -157,9 +157,9 @@ def test_every_command_does_what_the_text_says(fence: Fence, home: Path) -> None
 def test_every_configuration_is_valid(fence: Fence, home: Path) -> None:
     if fence.mark == "not run":
         pytest.skip(fence.note)
-    (home / "cipush.yaml").write_text(fence.text)
+    (home / "cipush.yml").write_text(fence.text)
 
-    run("cipush check --config cipush.yaml", home, environment(home))
+    run("cipush check --config cipush.yml", home, environment(home))
 
 
 def test_the_readme_shows_commands_and_configurations() -> None:
