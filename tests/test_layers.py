@@ -19,13 +19,18 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("net",),
     ("sources", "sinks"),
     ("poll", "commit", "flush", "deliver", "web"),
-    ("runtime", "config"),
+    ("runtime", "parts", "config"),
     ("cli", "__main__"),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
 NEIGHBOURS = {
     ("store", "wire"),  # a page is wire records
+    ("store", "selfmon"),  # what they measure they declare
+    ("spool", "selfmon"),
+    ("ledger", "selfmon"),
     ("runtime", "config"),  # the runtime is built from it
+    ("runtime", "parts"),  # the sources and lanes it runs
+    ("parts", "config"),
     ("__main__", "cli"),  # python -m agent
 }
 SIM_RANK = RANKS["runtime"] - 0.5
