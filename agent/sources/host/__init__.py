@@ -61,7 +61,7 @@ class Options(plugin.SourceOptions):
     interval_seconds: float = Field(default=15.0, gt=0, description="seconds between two readings")
     limits: Literal["cgroup", "machine"] = Field(
         default="cgroup",
-        description="processor and memory metrics tell what the agent's container may use (cgroup) or what the machine has (machine)",
+        description="processor and memory metrics tell what the agent's container may use (cgroup) or the machine has (machine)",
     )
     disk_path: str = Field(
         default="", description='the filesystem of host_disk_*; "" = "/", on macOS "/System/Volumes/Data"', max_length=4096
