@@ -31,15 +31,18 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Begin an answer and close the connection in the middle of it; store nothing."""
+    """Begin an answer of this status and close the connection in the middle of it; store nothing."""
 
+    status: int = 503
+    """With a 2xx, a sender that never reads the answer's body takes the samples for accepted."""
     times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Lose:
-    """Store the samples, then close the connection in the middle of the answer."""
+    """Store the samples, then close the connection in the middle of an answer of this status."""
 
+    status: int = 503
     times: int = 1
 
 

@@ -100,7 +100,7 @@ class Receiver:
             if isinstance(fault, faults.Answer):
                 response: Response = PlainTextResponse(fault.body, fault.status, dict(fault.headers))
             elif isinstance(fault, faults.Close):
-                raise await _cut(send, entry)
+                raise await _cut(send, entry, fault.status)
             else:
                 response = self._take(request, body, entry)
         except ClientDisconnect:
@@ -111,7 +111,7 @@ class Receiver:
             status = error.status if isinstance(error, RefusedError) else 400
             response = PlainTextResponse(f"{entry.error}\n", status)
         if isinstance(fault, faults.Lose):
-            raise await _cut(send, entry)
+            raise await _cut(send, entry, fault.status)
         entry.status = response.status_code
         return response
 
@@ -228,8 +228,8 @@ def _unbase64(text: str) -> str:
         raise RefusedError(400, f"not url-safe base64: {text[:50]!r}") from error
 
 
-async def _cut(send: Send, entry: Entry) -> Exception:
+async def _cut(send: Send, entry: Entry, status: int) -> Exception:
     """Begin an answer that will not be finished; raising what this returns makes the server hang up."""
     entry.error = "connection closed by the fault script"
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
     return httpx.RemoteProtocolError("connection closed by the fault script")
