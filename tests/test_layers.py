@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("net",),
     ("sources", "sinks"),
     ("poll", "commit", "flush", "deliver", "web"),
-    ("runtime", "parts", "config"),
+    ("runtime", "parts", "view", "config"),
     ("cli", "__main__"),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
@@ -31,6 +31,9 @@ NEIGHBOURS = {
     ("runtime", "config"),  # the runtime is built from it
     ("runtime", "parts"),  # the sources and lanes it runs
     ("parts", "config"),
+    ("runtime", "view"),  # what it shows of itself
+    ("view", "runtime"),  # its type only
+    ("view", "config"),
     ("__main__", "cli"),  # python -m agent
 }
 SIM_RANK = RANKS["runtime"] - 0.5
