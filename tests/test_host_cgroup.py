@@ -65,6 +65,24 @@ def test_the_tightest_memory_limit_and_its_groups_use_without_droppable_cache_ar
     assert memory(tree) == expected
 
 
+@pytest.mark.parametrize(
+    ("tree", "controller", "levels"),
+    [
+        ("v2-service", "", ["/system.slice/cipush.service", "/system.slice", ""]),
+        ("v2-outside", "", [""]),
+        ("v1-docker", "memory", ["/memory"]),
+        ("v1-docker", "cpuacct", ["/cpu,cpuacct"]),
+        ("v1-nested", "memory", ["/memory/ci.slice/build.scope", "/memory/ci.slice", "/memory"]),
+        ("hybrid", "memory", ["/memory controller/jobs/a b", "/memory controller/jobs", "/memory controller"]),
+    ],
+)
+def test_groups_are_looked_for_from_the_innermost_that_is_mounted(tree: str, controller: str, levels: list[str]) -> None:
+    found = cgroup.groups(TREES / tree)
+
+    seen = found.v1[controller] if controller else found.v2
+    assert [str(level) for level in seen] == [f"{TREES / tree}/sys/fs/cgroup{level}" for level in levels]
+
+
 def test_an_unlimited_v1_group_below_a_limited_one_has_that_ones_limit_and_fill() -> None:
     limit = memory("v1-nested")
 
