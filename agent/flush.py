@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -47,12 +46,7 @@ FAMILIES = (DURATION, SAMPLES, MARKERS, PAGES, HELD, EPOCHS, LAST)
 class Lane(Protocol):
     """What a flush needs of a sink's lane."""
 
-    @property
-    def encoding(self) -> Encoding:
-        """How its blocks are compressed."""
-        ...
-
-    def offer(self, item: Block | Snapshot) -> None:
+    def offer(self, item: Any, /) -> None:
         """Queue it; never blocks."""
         ...
 
@@ -65,7 +59,7 @@ class Output:
     rules: LabelRules
     view: View | None
     """None for text, which keeps no pages."""
-    lanes: list[Lane] = field(default_factory=list)
+    lanes: list[tuple[Lane, Encoding]] = field(default_factory=list)
 
 
 class SampleClock:
@@ -127,24 +121,27 @@ class Flusher:
         """Sample time of the last interval flush, ms since the epoch; 0 before the first."""
         return self._groups[""].last_ms
 
-    def attach(self, lane: Lane, protocol: model.Protocol, rules: LabelRules) -> None:
+    def reconfigure(self, *, interval: float, heartbeat: float, max_future: float) -> None:
+        """Other times from the next flush on."""
+        self._interval, self._heartbeat, self._max_future = interval, max(0.0, heartbeat - interval / 2), max_future
+
+    def attach(self, lane: Lane, protocol: model.Protocol, encoding: Encoding, rules: LabelRules) -> None:
         """Send to this lane from now on; lanes with equal protocol and labels share a view."""
         for output in self.outputs:
             if output.protocol is protocol and output.rules == rules:
-                output.lanes.append(lane)
+                output.lanes.append((lane, encoding))
                 return
         view = None if protocol is model.Protocol.TEXT else self._store.add_view(protocol, rules)
-        self.outputs.append(Output(protocol, rules, view, [lane]))
+        self.outputs.append(Output(protocol, rules, view, [(lane, encoding)]))
 
     def detach(self, lane: Lane) -> None:
         """Stop sending to it; a view without lanes goes."""
         for output in list(self.outputs):
-            if lane in output.lanes:
-                output.lanes.remove(lane)
-                if not output.lanes:
-                    self.outputs.remove(output)
-                    if output.view is not None:
-                        self._store.remove_view(output.view)
+            output.lanes = [pair for pair in output.lanes if pair[0] is not lane]
+            if not output.lanes:
+                self.outputs.remove(output)
+                if output.view is not None:
+                    self._store.remove_view(output.view)
 
     async def run(self) -> None:
         """Flush on the interval until cancelled; a late flush shifts none of the next."""
@@ -196,7 +193,8 @@ class Flusher:
 
     async def _walk(self, output: Output, view: View, group: str, ms: int, heartbeat: float, pace: bool) -> None:
         name = output.protocol.value
-        with closing(self._store.walk(view, group, ms, self._clock(), heartbeat)) as walk:
+        walk = self._store.walk(view, group, ms, self._clock(), heartbeat)
+        try:
             while True:
                 begun = anyio.current_time()
                 rendered = next(walk, _END)
@@ -208,6 +206,8 @@ class Flusher:
                 self._hand_over(output, rendered, ms)
                 # half the time to others: a large flush takes longer, nothing else waits for it
                 await anyio.sleep(anyio.current_time() - begun if pace else 0)
+        finally:
+            walk.close()  # a cancelled walk lets the next one begin
 
     def _hand_over(self, output: Output, rendered: Rendered, ms: int) -> None:
         self._monitor.add(SAMPLES, (output.protocol.value,), rendered.samples)
@@ -217,12 +217,11 @@ class Flusher:
             return
         created = self._clock()
         blocks: dict[Encoding, Block] = {}
-        for lane in output.lanes:
-            block = blocks.get(lane.encoding)
+        for lane, encoding in output.lanes:
+            block = blocks.get(encoding)
             if block is None:
-                payload = compress(rendered.payload, lane.encoding)
-                block = Block(payload, output.protocol, lane.encoding, rendered.samples, ms, created)
-                blocks[lane.encoding] = block
+                payload = compress(rendered.payload, encoding)
+                block = blocks[encoding] = Block(payload, output.protocol, encoding, rendered.samples, ms, created)
             lane.offer(block)
 
     async def _snapshot(self, output: Output, ms: int) -> None:
@@ -235,7 +234,7 @@ class Flusher:
                 break
             await checkpoint()
         self._monitor.add(SAMPLES, (output.protocol.value,), samples)
-        for lane in output.lanes:
+        for lane, _ in output.lanes:
             lane.offer(Snapshot(bodies, samples, ms, self._clock()))
 
     def _note_clock(self, ms: int, reason: str) -> None:

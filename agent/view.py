@@ -1,0 +1,137 @@
+"""What the agent shows of itself: the answers behind the status page, `/metrics` and the JSON endpoints."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Literal
+
+from anyio.lowlevel import checkpoint
+
+from agent import __version__
+from agent.config import effective
+from agent.sources.anklet_view import lines as anklet_lines
+from agent.store.inspect import explain, series, stats
+from agent.store.text import render
+
+if TYPE_CHECKING:
+    from agent.runtime import Runtime
+
+
+class AgentView:
+    """The running agent, read only but for `reload`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def exposition(self, openmetrics: bool, source: str | None) -> AsyncIterator[bytes]:
+        """The text of every live series, or of one source's, in chunks; others run in between."""
+        for chunk in render(self._runtime.store, openmetrics=openmetrics, source=source):
+            yield chunk
+            await checkpoint()
+
+    def source_state(self, name: str) -> Literal["ok", "empty", "failed", "unknown"]:
+        """What `/metrics?source=` answers with: text, nothing yet, an error, or no such source."""
+        running = self._runtime.sources.running.get(name)
+        if running is None:
+            return "unknown"
+        if any(loop.last_success is not None for loop in running.loops):
+            return "ok" if running.feed.series else "empty"
+        return "failed" if any(loop.last_error for loop in running.loops) else "empty"
+
+    def anklet_lines(self) -> str:
+        """The host's values as Anklet prints them."""
+        values = {}
+        for feed in self._runtime.store.feeds.values():
+            for (family, _), table in feed.tables.items():
+                if not family.labels and table.index:
+                    values[family.name] = table.values[table.index[()]]
+        return anklet_lines(values)
+
+    def ready(self) -> tuple[bool, dict[str, object]]:
+        """Whether deliveries can be accepted, and what is degraded."""
+        runtime = self._runtime
+        now = runtime.clock()
+        degraded = []
+        for running_name, running in runtime.sources.running.items():
+            degraded += [
+                f"source {running_name}, poller {loop.poller.name}: {loop.last_error}"
+                for loop in running.loops
+                if loop.last_error
+            ]
+        for lane in runtime.lanes.running.values():
+            status = lane.lane.status()
+            if status["state"] not in ("ok", "new"):
+                degraded.append(f"sink {status['name']}: {status['state']}: {status['last_error']}")
+        if runtime.flusher.held:
+            degraded.append(f"flushes are held: {runtime.flusher.held}; check the system clock")
+        stopping = runtime.stopping.is_set()
+        body: dict[str, object] = {
+            "status": "stopping" if stopping else "degraded" if degraded else "ready",
+            "degraded": degraded,
+            "uptime_seconds": round(now - runtime.started, 3),
+        }
+        return not stopping, body
+
+    def status(self) -> dict[str, object]:
+        """Everything for the status page and `cipush status`; JSON-ready."""
+        runtime = self._runtime
+        now = runtime.clock()
+        ready, body = self.ready()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "instance": runtime.state.state.instance,
+            "started": _iso(runtime.started),
+            "uptime_seconds": round(now - runtime.started, 3),
+            "ready": ready,
+            "degraded": body["degraded"],
+            "listen_address": runtime.address,
+            "state_dir": str(runtime.state.path or "none"),
+            "files": [str(file) for file in runtime.loaded.files],
+            "sources": [
+                {
+                    "name": name,
+                    "type": running.options.type,
+                    "series": running.feed.series,
+                    "pollers": [loop.status(now) for loop in running.loops],
+                }
+                for name, running in runtime.sources.running.items()
+            ],
+            "sinks": [{"type": running.options.type, **running.lane.status()} for running in runtime.lanes.running.values()],
+            "store": stats(runtime.store),
+            "flush": {
+                "flushes": runtime.flusher.flushes,
+                "interval_seconds": runtime.config.agent.flush_interval_seconds,
+                "last": _iso(runtime.flusher.last_ms / 1000) if runtime.flusher.last_ms else None,
+                "held": runtime.flusher.held,
+            },
+        }
+
+    def series(self, match: str, limit: int) -> list[dict[str, object]]:
+        """Live series that match a name, a glob or `name{label="value"}`. Raises ValueError for anything else."""
+        return series(self._runtime.store, match, limit, self._runtime.clock())
+
+    def explain(self, name: str) -> dict[str, object]:
+        """Why series of that name are there or not, and which sinks they go to."""
+        runtime = self._runtime
+        found = explain(runtime.store, name, runtime.clock())
+        found["sinks"] = [
+            {"name": lane.lane.name, "protocol": lane.protocol.value, "extra_labels": dict(lane.options.extra_labels)}
+            for lane in runtime.lanes.running.values()
+        ]
+        found["external_labels"] = runtime.external
+        return found
+
+    def effective_config(self) -> str:
+        """The configuration in force with the origin of each key, without secrets."""
+        return effective(self._runtime.loaded)
+
+    async def reload(self) -> str | None:
+        """Reload; None, or why it was refused."""
+        return await self._runtime.reload() or None
+
+
+def _iso(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
