@@ -17,17 +17,19 @@ from pydantic import ValidationError
 from agent import config_env as env
 from agent import config_keys as keys
 from agent import config_push
-from agent.config_files import FileError, read_file
+from agent.config_docs import example, schema
+from agent.config_files import SECTIONS, UNKNOWN_SECTION, FileError, read_file
 from agent.config_keys import Path
 from agent.config_model import Config, Core, Loaded
 from agent.config_problems import Problems, dotted, suggest
+from agent.config_show import effective
 from agent.config_tree import Tree, finite, tidy, walk
 from agent.errors import ConfigError
 from agent.plugin import options_of
 from agent.sinks import SINKS
 from agent.sources import SOURCES
 
-__all__ = ["Config", "Loaded", "find_files", "load", "process_environ", "resolve_state_dir"]
+__all__ = ["Config", "Loaded", "effective", "example", "find_files", "load", "process_environ", "resolve_state_dir", "schema"]
 
 _REGISTRIES: Mapping[str, Mapping[str, str]] = {"sinks": SINKS, "sources": SOURCES}
 _CORE = tuple(Core.model_fields)
@@ -107,7 +109,7 @@ def _read(files: Sequence[File], tree: Tree, problems: Problems) -> None:
             problems.add(f"{file}:{problem.line}" if problem.line else str(file), str(problem))
             continue
         for path, line, text in data.problems:
-            what = f"unknown section; {suggest(str(path[0]), (*_CORE, *_REGISTRIES))}" if text == "unknown" else text
+            what = f"{text}; {suggest(str(path[0]), SECTIONS)}" if text == UNKNOWN_SECTION else text
             problems.add(f"{file}:{line}", f"{dotted(path)}: {what}")
         tree.merge(data.tree, lambda path, file=file, lines=data.lines: _origin(file, lines, path))  # type: ignore[misc]
 
@@ -131,7 +133,7 @@ def _push(urls: Sequence[str], tree: Tree, problems: Problems) -> None:
 
 def _create(environ: Mapping[str, str], overrides: Sequence[tuple[str, str]], tree: Tree, problems: Problems) -> None:
     """The sinks and sources that exist because a variable or flag names them, and those that exist by default."""
-    for section in ("agent", "log", "server", "store", *_REGISTRIES):
+    for section in SECTIONS:
         value = tree.get((section,))
         if value is None:
             tree.data.pop(section, None)
@@ -169,10 +171,11 @@ def _models(environ: Mapping[str, str], overrides: Sequence[tuple[str, str]], tr
                 what = f"there is no {_SINGULAR[section]} type {kind!r}" if given is not None else "has no type; add `type`"
                 problems.at(where, f"{what}; {suggest(str(kind), registry)}")
                 continue
-            tree.data[section][name]["type"] = kind
+            if (value or {}).get("type") != kind:
+                tree.assign((*path, "type"), kind, "name of the section" if given is None else tree.origins.get(path, ""))
             models[path] = options_of(registry, kind)
     if not any(section.get("type") == "internal" for section in tree.data["sources"].values() if isinstance(section, dict)):
-        tree.data["sources"].setdefault("internal", {"type": "internal"})
+        tree.data["sources"].setdefault("internal", {}).setdefault("type", "internal")
         models["sources", "internal"] = options_of(SOURCES, "internal")
     return models
 
@@ -199,7 +202,7 @@ def _flags(flags: Sequence[tuple[str, str, str]], models: Mapping[Path, Any], tr
             problems.add(origin, f"names no key of a {_SINGULAR[path[0]]}; write {path[0]}.<name>.<key>=<value>")
         elif at not in models:
             if path[0] not in _REGISTRIES:
-                problems.add(origin, f"unknown section; {suggest(path[0], (*_CORE, *_REGISTRIES))}")
+                problems.add(origin, f"{UNKNOWN_SECTION}; {suggest(path[0], SECTIONS)}")
         else:
             kind = keys.follow(models[at], path[len(at) :])
             if kind is None or len(path) == len(at):

@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 20
 MAX_NODES = 200_000
 """Values in one file, with aliases written out: a few lines of aliases can mean billions."""
 MAX_DEPTH = 50
+UNKNOWN_SECTION = "unknown section"
 SECTIONS = ("agent", "log", "server", "store", "sinks", "sources")
 _KINDS = {".yml": "yaml", ".yaml": "yaml", ".json": "json", ".toml": "toml", "": "yaml"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -77,9 +78,9 @@ def read_file(file: File) -> FileData:
         raise FileError(f"has the ending {file.suffix}; name it .yml, .toml or .json")
     text = read_bounded(file, MAX_BYTES)
     lines, problems = {"yaml": _yaml_lines, "json": _json_lines, "toml": _toml_lines}[kind](text)
-    if problems:
+    if any(what != UNKNOWN_SECTION for _, _, what in problems):
         return FileData({}, lines, problems)
-    return FileData(_ask_dynaconf(text, kind), lines)
+    return FileData(_ask_dynaconf(text, kind), lines, problems)
 
 
 def _ask_dynaconf(text: str, kind: str) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _json_lines(text: str) -> tuple[Lines, Wrong]:
         # JSON is YAML but for tabs; inside its strings they are illegal, so that this changes no value.
         return _yaml_lines(text.replace("\t", " "))
     except yaml.YAMLError:
-        return {}, [((name,), 1, "unknown") for name in top if name not in SECTIONS]
+        return {}, [((name,), 1, UNKNOWN_SECTION) for name in top if name not in SECTIONS]
 
 
 class _Walk:
@@ -189,7 +190,7 @@ class _Walk:
             seen[name] = line
             self.lines[here] = line
             if not path and name not in SECTIONS:
-                self.problems.append((here, line, "unknown"))
+                self.problems.append((here, line, UNKNOWN_SECTION))
             self.visit(value, here)
 
 
@@ -216,7 +217,7 @@ def _toml_lines(text: str) -> tuple[Lines, Wrong]:
             lines.setdefault(table, number)
         elif key := _TOML_KEY.match(line):
             lines.setdefault((*table, *_parts(key[1])), number)
-    return lines, [((name,), lines.get((name,), 1), "unknown") for name in top if name not in SECTIONS]
+    return lines, [((name,), lines.get((name,), 1), UNKNOWN_SECTION) for name in top if name not in SECTIONS]
 
 
 def _parts(dotted: str) -> Path:

@@ -1,0 +1,247 @@
+"""The verbs of `cipush` and their exit codes. Everything but click is imported by the verb that needs it.
+
+0 ok, 1 failed while running, 2 wrong usage (click), 75 try again later, 78 wrong configuration (the last two from sysexits.h).
+Data goes to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from agent.config_model import Loaded
+
+EXIT_FAILED, EXIT_TEMPORARY, EXIT_CONFIG = 1, 75, 78
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Override(click.ParamType[tuple[str, str]]):
+    """`a.b=c` as (key, text)."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split at the first `=`; usage error where there is none."""
+        if isinstance(value, tuple):
+            return value
+        key, separator, text = str(value).partition("=")
+        if not separator or not key.strip(".") or any(not part for part in key.split(".")):
+            self.fail(f"{key!r} is not KEY=VALUE, such as agent.job=ci", param, ctx)
+        return key, text
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the flags that make up the configuration say."""
+
+    config: tuple[Path, ...] = ()
+    overrides: tuple[tuple[str, str], ...] = ()
+    push: tuple[str, ...] = ()
+    listen: str | None = None
+    log_level: str | None = None
+
+    def loader(self) -> tuple[Callable[[], Loaded], dict[str, str]]:
+        """(load again, the environment) for this process."""
+        from agent import config
+
+        environ = config.process_environ()
+        files = self.config or config.find_files(environ)
+        return lambda: config.load(files, environ, self.overrides, self.push, self.listen, self.log_level), environ
+
+
+_CONFIG = click.option(
+    "--config",
+    "config",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration file; later ones win.",
+)
+_SET = click.option("--set", "overrides", multiple=True, type=Override(), help="One key, such as agent.job=ci.")
+_PUSH = click.option("--push", multiple=True, metavar="URL", help="Add a sink; its type is told from the URL.")
+_LISTEN = click.option("--listen", metavar="ADDR", help="host:port of the web server.")
+_LOG_LEVEL = click.option("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical.")
+
+
+def _configured(command: Command) -> Command:
+    for option in (_LOG_LEVEL, _LISTEN, _SET, _PUSH, _CONFIG):
+        command = option(command)
+    return command
+
+
+def _asking(command: Command) -> Command:
+    token = click.option(
+        "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="File with the agent's auth token."
+    )
+    url = click.option("--url", metavar="URL", help="The agent, such as http://127.0.0.1:9817; else the configured one.")
+    for option in (token, url, _SET, _CONFIG):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Tell what is wrong in words, and end with the code for it. What is none of ours is a bug, and keeps its traceback."""
+    from agent.errors import CipushError, ConfigError, TemporaryError
+    from agent.secret import redact
+
+    try:
+        yield
+    except ConfigError as error:
+        for line in error.problems:
+            click.echo(redact(line), err=True)
+        raise click.exceptions.Exit(EXIT_CONFIG) from None
+    except CipushError as error:
+        click.echo(f"cipush: {redact(str(error))}", err=True)
+        raise click.exceptions.Exit(EXIT_TEMPORARY if isinstance(error, TemporaryError) else EXIT_FAILED) from None
+
+
+def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform
+
+    from google.protobuf.internal import api_implementation
+
+    from agent import __version__
+
+    click.echo(f"cipush {__version__}, Python {platform.python_version()}, protobuf {api_implementation.Type()}")
+    ctx.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Version of cipush, Python, protobuf."
+)
+def main() -> None:
+    """A push-mode metrics agent for CI: gathers samples behind NAT and pushes them to where they are kept."""
+
+
+@main.command()
+@_configured
+def run(**flags: Any) -> None:
+    """Gather and push until told to stop (SIGTERM); SIGHUP reloads."""
+    with _exit_codes():
+        load, environ = Said(**flags).loader()
+        loaded = load()
+        from agent import runtime
+
+        runtime.run(loaded, environ, load)
+
+
+@main.command()
+@_configured
+@click.option("--dry-run", is_flag=True, help="Print what would be pushed as exposition text, and push nothing.")
+def once(dry_run: bool, **flags: Any) -> None:
+    """Collect once, push once; exit 0 when every sink accepted, else 75."""
+    with _exit_codes():
+        load, environ = Said(**flags).loader()
+        loaded = load()
+        from agent import runtime
+
+        if dry_run:
+            click.echo(runtime.dry_run(loaded, environ), nl=False)
+        else:
+            runtime.once(loaded, environ)
+
+
+@main.command()
+@_configured
+@click.option("--online", is_flag=True, help="Also ask every sink and source, with a canary sample where it can be read back.")
+def check(online: bool, **flags: Any) -> None:
+    """Validate, and print the configuration in force with the origin of every key; secrets are ****."""
+    with _exit_codes():
+        load, environ = Said(**flags).loader()
+        loaded = load()
+        from agent import cli_check, config
+
+        cli_check.offline(loaded, environ)
+        click.echo(config.effective(loaded), nl=False)
+        click.echo(cli_check.views(loaded), nl=False)
+        if online:
+            cli_check.online(loaded, click.echo)
+
+
+@main.command()
+@click.option("--push", multiple=True, metavar="URL", help="Push there instead of to the embedded receiver.")
+@_LISTEN
+def demo(push: tuple[str, ...], listen: str | None) -> None:
+    """The whole thing with no account: this host's samples, a receiver, the status page."""
+    with _exit_codes():
+        from agent import cli_demo
+
+        cli_demo.demo(push, listen, click.echo)
+
+
+@main.command()
+@click.option("--listen", default="127.0.0.1:9818", show_default=True, metavar="ADDR", help="host:port of the receiver.")
+def receive(listen: str) -> None:
+    """The embedded receiver alone: shows what arrives, of whatever pushes to it."""
+    with _exit_codes():
+        from agent import cli_demo
+
+        cli_demo.receive(listen, click.echo)
+
+
+@main.command()
+@_asking
+@click.option("--json", "as_json", is_flag=True, help="The agent's answer as it is.")
+def status(as_json: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
+    """How a running agent is doing."""
+    with _exit_codes():
+        from agent import cli_ask
+
+        answer = cli_ask.ask(Said(**flags), url, token_file, "/api/status", {})
+        click.echo(cli_ask.as_json(answer) if as_json else cli_ask.status_text(answer))
+
+
+@main.command()
+@_asking
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="The agent's answer as it is.")
+def explain(name: str, as_json: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
+    """Why the series called NAME are there, in a running agent, or why not."""
+    with _exit_codes():
+        from agent import cli_ask
+
+        answer = cli_ask.ask(Said(**flags), url, token_file, "/api/explain", {"name": name})
+        click.echo(cli_ask.as_json(answer) if as_json else cli_ask.explain_text(name, answer))
+
+
+@main.command()
+@click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
+def metrics(form: str) -> None:
+    """Every metric family cipush can set."""
+    from agent import cli_metrics
+
+    click.echo({"markdown": cli_metrics.markdown, "json": cli_metrics.as_json}[form](), nl=False)
+
+
+@main.group()
+def config() -> None:
+    """What can be configured."""
+
+
+@config.command()
+def schema() -> None:
+    """JSON Schema of the configuration, for editors."""
+    import json
+
+    from agent.config_docs import schema as make
+
+    click.echo(json.dumps(make(), indent=2, ensure_ascii=False))
+
+
+@config.command()
+def example() -> None:
+    """A commented configuration file with every key."""
+    from agent.config_docs import example as make
+
+    click.echo(make(), nl=False)
