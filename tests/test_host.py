@@ -106,6 +106,22 @@ async def test_a_failing_collector_shows_as_zero(tmp_path: Path) -> None:
     assert value(collected, host.SUCCESS, "memory") == 1.0
 
 
+async def test_why_a_collector_fails_is_logged_once_until_it_works_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    reader = FakeMachine(refused={"getloadavg": OSError(5, "I/O error")})
+    watched = source(reader, tmp_path)
+    await watched.collect(None)
+    await watched.collect(None)
+    reader.refused = {}
+    await watched.collect(None)
+
+    first, last = [record.getMessage() for record in caplog.records]
+    assert first == "source host/load cannot read: OSError: [Errno 5] I/O error"
+    assert last.startswith("source host/load reads again (after 2 failures")
+
+
 async def test_a_collector_that_fails_in_the_middle_shows_nothing_half(tmp_path: Path) -> None:
     (tmp_path / "proc/sys/fs").mkdir(parents=True)
     (tmp_path / "proc/sys/fs/file-nr").write_text("628\t0\tmany\n")

@@ -98,12 +98,15 @@ async def test_another_path_can_be_the_main_filesystem(tmp_path: Path) -> None:
     assert "host_disk_total_bytes" not in names(collected)
 
 
-async def test_a_mount_that_refuses_is_counted_and_costs_no_other(tmp_path: Path) -> None:
+async def test_a_mount_that_refuses_is_counted_and_named_and_costs_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     reader = FakeMachine(mounts=(Mount("/dev/vda1", "/", "ext4", ""), Mount("nas:/x", "/refused", "nfs4", "")))
 
     collected = await source(reader, tmp_path).collect(None)
 
     assert value(collected, disks.SKIPPED, "error") == 1.0
+    assert "1 filesystems left out: [Errno 13] Permission denied: '/refused'" in caplog.text
     assert [u.labels[1] for u in collected.updates if u.family is disks.SIZE] == ["/"]
 
 

@@ -3,12 +3,14 @@
 Each metric tells one truth. Inside a control group that allows less than the machine has,
 `host_cpu_count`, `host_cpu_used_count`, `host_cpu_usage_percentage` and `host_memory_*` are about what
 the group may use; everything else, `host_cpu_seconds_total`, load and swap too, is the machine's as the
-kernel shows it. `limits: machine` takes the machine for the first ones as well.
+kernel shows it. `limits: machine` takes the machine for the first ones as well: for an agent whose own
+limits say nothing about the machine it watches (a DaemonSet, a systemd unit with MemoryMax).
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import sys
 import time
@@ -21,6 +23,7 @@ import psutil
 from pydantic import AfterValidator, Field
 
 from agent import plugin
+from agent.log import Transition
 from agent.model import Collected, Family, Kind, Poller, Update
 from agent.sources.host import cgroup, cpu, devices, disks, machine, memory
 from agent.sources.host.reader import READ_ERRORS, Reader, Reading, Readings
@@ -111,7 +114,8 @@ class HostSource:
         self._clock = clock
         self._monotonic = around.monotonic
         self._direct = _direct_collectors(options, clock, around)
-        self._waiting = _waiting_collectors(options, around)
+        self._transition = Transition(logging.getLogger(__name__))
+        self._waiting = _waiting_collectors(options, around, self._transition)
 
     def pollers(self) -> tuple[Poller, ...]:
         """One poller for everything."""
@@ -126,12 +130,14 @@ class HostSource:
             scope = f"{self._name}/{collector}"
             try:
                 readings = await self._read(collector)
-            except READ_ERRORS:
+            except READ_ERRORS as error:
                 success = 0.0
+                self._transition.failed(scope, f"source {scope} cannot read: {type(error).__name__}: {error}")
             else:
                 success = 1.0
                 updates += [Update(family, labels, value, at, scope) for family, labels, value in readings]
                 complete.append(scope)
+                self._transition.recovered(scope, f"source {scope} reads again")
             taken = max(0.0, self._monotonic() - began)
             updates.append(Update(SUCCESS, (collector,), success, at, self._name))
             updates.append(Update(DURATION, (collector,), taken, at, self._name))
@@ -175,7 +181,9 @@ def _direct_collectors(
     }
 
 
-def _waiting_collectors(options: Options, around: Surroundings) -> Mapping[str, Callable[[], Awaitable[Iterable[Reading]]]]:
+def _waiting_collectors(
+    options: Options, around: Surroundings, transition: Transition
+) -> Mapping[str, Callable[[], Awaitable[Iterable[Reading]]]]:
     """The collectors that have to wait for an answer."""
     asker = disks.Asker(around.space, options.filesystem_timeout_seconds)
     main_asker = disks.Asker(around.space, options.filesystem_timeout_seconds)
@@ -183,7 +191,7 @@ def _waiting_collectors(options: Options, around: Surroundings) -> Mapping[str, 
     chosen = disks.Filter(re.compile(options.filesystem_mount_exclude), re.compile(options.filesystem_type_exclude))
     return {
         "disk": lambda: disks.read_disk(main_asker, path),
-        "filesystem": lambda: disks.read_filesystems(around.reader, asker, chosen, around.platform),
+        "filesystem": lambda: disks.read_filesystems(around.reader, asker, chosen, around.platform, transition),
     }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 
+from agent.log import Transition
 from agent.model import Family, Kind
 from agent.sources.host.reader import Reader, Reading
 
@@ -35,6 +36,7 @@ _MAX_MOUNTS = 256
 _THREADS = 8
 _SHORTEST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
+_PROBLEMS_NAMED = 5
 
 
 def _bytes(name: str, help: str, *labels: str) -> Family:
@@ -108,19 +110,22 @@ class Asker:
 
     async def ask(self, path: str) -> Space:
         """The space at `path`. Raises TimeoutError when it hangs (or still does), OSError when it refuses."""
-        earlier = self._threads.get(path)
-        if earlier is not None and earlier.is_alive():
+        self._threads = {held: thread for held, thread in self._threads.items() if thread.is_alive()}
+        if path in self._threads:
             raise TimeoutError(f"{path} has not answered since an earlier reading")
+        if len(self._threads) >= _MAX_MOUNTS:
+            raise TimeoutError(f"{path} was not asked: {_MAX_MOUNTS} mounts have not answered yet")
         answers: list[Space | OSError] = []
         thread = threading.Thread(target=self._ask, args=(path, answers), name=f"statvfs {path}", daemon=True)
         self._threads[path] = thread
         thread.start()
         pause = _SHORTEST_PAUSE
-        with anyio.fail_after(self._patience):
+        with anyio.move_on_after(self._patience):
             while thread.is_alive():
                 await anyio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
-        del self._threads[path]
+        if not answers:
+            raise TimeoutError(f"{path} did not answer within {self._patience:g} s")
         if isinstance(answers[0], OSError):
             raise answers[0]
         return answers[0]
@@ -163,18 +168,27 @@ async def read_disk(asker: Asker, path: str) -> list[Reading]:
     return readings
 
 
-async def read_filesystems(reader: Reader, asker: Asker, filter: Filter, platform: str) -> list[Reading]:
-    """Every real filesystem once, and how many were left out; raises what the reader raises."""
+async def read_filesystems(reader: Reader, asker: Asker, filter: Filter, platform: str, transition: Transition) -> list[Reading]:
+    """Every real filesystem once, and how many were left out; raises what the reader raises.
+
+    `transition` is told which mounts begin to fail.
+    """
     mounts = chosen_mounts(reader.disk_partitions(all=True), filter, platform)
     answers = await asker.ask_all([mount.mountpoint for mount in mounts[:_MAX_MOUNTS]])
     readings: list[Reading] = []
     skipped = {"hung": 0, "error": 0, "limit": max(0, len(mounts) - _MAX_MOUNTS)}
+    problems: list[str] = []
     for mount in mounts[:_MAX_MOUNTS]:
         answer = answers[mount.mountpoint]
         if isinstance(answer, Space):
             readings.extend(_of_mount((mount.device, mount.mountpoint, mount.fstype), answer))
         else:
             skipped["hung" if isinstance(answer, TimeoutError) else "error"] += 1
+            problems.append(str(answer))
+    if problems:
+        transition.failed("mounts", f"{len(problems)} filesystems left out: {'; '.join(problems[:_PROBLEMS_NAMED])}")
+    else:
+        transition.recovered("mounts", "every filesystem answers again")
     readings.extend((SKIPPED, (reason,), float(count)) for reason, count in skipped.items())
     return readings
 
