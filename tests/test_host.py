@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from agent import plugin
 from agent.model import Kind
-from agent.sources import host
+from agent.sources import anklet_view, host
 from agent.sources.host import cpu, machine, memory
-from agent.wire import anklet_view
 from tests.host_fakes import GI, NOW, DarwinTimes, FakeMachine, LinuxTimes, Ticks, names, source, value
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from agent.wire import anklet_view
+from agent.sources import anklet_view
 
 VALUES = {
     "host_cpu_count": 8.0,
