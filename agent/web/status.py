@@ -35,7 +35,8 @@ def page(status: Mapping[str, Any]) -> str:
     parts += [_sinks(status["sinks"]), _sources(status["sources"]), _store(status["store"], status["flush"])]
     parts.append(
         '<p class="dim">more: <a href="/metrics">/metrics</a> <a href="/api/status">/api/status</a> '
-        '<a href="/api/series?limit=100">/api/series</a> <a href="/config">/config</a> <a href="/ready">/ready</a></p></body></html>'
+        '<a href="/api/series?limit=100">/api/series</a> <a href="/config">/config</a> <a href="/ready">/ready</a></p>'
+        "</body></html>"
     )
     return "\n".join(parts)
 
