@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import json
 import struct
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,24 +11,19 @@ import anyio
 import httpx
 import pytest
 import snappy
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agent.model import STALE_NAN_BITS
-from agent.sim import selector
 from agent.sim.faults import Answer, Close, Delay, Faults, Lose
-from agent.sim.received import STALE, Limits, Received
-from agent.sim.receiver import Receiver, RefusedError, grouping
-from agent.wire import decode, remote_write2_pb2, remote_write_pb2, vm_import
+from agent.sim.receiver import Receiver, RefusedError, grouping, serve
+from agent.web.server import MAX_BODY_BYTES
+from agent.wire import decode, remote_write2_pb2, vm_import
+from tests.receivers import NOW, NOW_MS, UP, message, values, written
 
 pytestmark = pytest.mark.anyio
 
-NOW = 1_700_000_000.0
-NOW_MS = 1_700_000_000_000
 WRITE = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf", "X-Prometheus-Remote-Write-Version": "0.1.0"}
 WRITE2 = WRITE | {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}
-UP = (("__name__", "up"), ("job", "ci"))
 
 
 @pytest.fixture
@@ -47,21 +40,6 @@ def receiver() -> Receiver:
 async def client(receiver: Receiver) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver), base_url="http://receiver") as client:
         yield client
-
-
-def message(*series: tuple[tuple[tuple[str, str], ...], list[tuple[int, float]]]) -> bytes:
-    request = remote_write_pb2.WriteRequest()
-    for labels, points in series:
-        entry = request.timeseries.add()
-        for name, value in labels:
-            entry.labels.add(name=name, value=value)
-        for time, number in points:
-            entry.samples.add(timestamp=time, value=number)
-    return request.SerializeToString()
-
-
-def written(*series: tuple[tuple[tuple[str, str], ...], list[tuple[int, float]]]) -> bytes:
-    return bytes(snappy.compress(message(*series)))
 
 
 async def test_remote_write_is_kept_as_sent(client: httpx.AsyncClient, receiver: Receiver) -> None:
@@ -129,13 +107,6 @@ async def test_a_body_that_is_not_remote_write_is_refused(client: httpx.AsyncCli
     assert (answer.status_code, complaint in answer.text) == (400, True), answer.text
 
 
-@given(st.binary(max_size=200))
-def test_hostile_bytes_raise_nothing_but_decode_errors(body: bytes) -> None:
-    for read in (decode.unsnappy, decode.gunzip, decode.remote_write, decode.remote_write2, decode.import_lines, decode.text):
-        with contextlib.suppress(decode.DecodeError):
-            list(read(body))
-
-
 @pytest.mark.parametrize("headers", [{"Content-Encoding": "zstd"}, {"Content-Type": "text/plain"}, {"Content-Encoding": ""}])
 async def test_an_unknown_encoding_or_message_is_answered_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     answer = await client.post("/api/v1/write", content=written((UP, [(1, 1.0)])), headers=WRITE | headers)
@@ -201,16 +172,6 @@ async def test_a_bad_import_line_is_refused_with_its_number(client: httpx.AsyncC
     assert (answer.status_code, answer.text[:7]) == (400, "line 2:")
 
 
-def test_a_gzip_bomb_is_refused() -> None:
-    with pytest.raises(decode.DecodeError, match="more than 1000 bytes"):
-        decode.gunzip(gzip.compress(bytes(1001)), 1000)
-
-
-def test_a_snappy_bomb_is_refused() -> None:
-    with pytest.raises(decode.DecodeError, match="the limit is 1000"):
-        decode.unsnappy(snappy.compress(bytes(1001)), 1000)
-
-
 async def test_a_pushed_group_is_replaced_whole(client: httpx.AsyncClient) -> None:
     await client.put("/metrics/job/ci/instance/a", content=b"x 1\ny 1\n")
 
@@ -269,90 +230,6 @@ async def test_pushed_text_against_the_rules_is_refused(client: httpx.AsyncClien
     assert (await client.put("/metrics/job/ci", content=body)).status_code == 400
 
 
-async def values(client: httpx.AsyncClient, query: str) -> dict[str, str]:
-    answer = await client.get("/api/v1/query", params={"query": query})
-    return {found["metric"]["__name__"]: found["value"][1] for found in answer.json()["data"]["result"]}
-
-
-async def test_a_query_gives_the_newest_sample(client: httpx.AsyncClient, receiver: Receiver) -> None:
-    receiver.received.add([decode.Sample(UP, NOW_MS - 2, 1.0), decode.Sample(UP, NOW_MS - 1, 2.0)])
-
-    answer = await client.get("/api/v1/query", params={"query": 'up{job="ci"}'})
-
-    assert answer.json()["data"]["result"] == [{"metric": dict(UP), "value": [(NOW_MS - 1) / 1000, "2"]}]
-
-
-@pytest.mark.parametrize("last", [decode.Sample(UP, NOW_MS, STALE), decode.Sample(UP, NOW_MS - 300_001, 1.0)])
-async def test_a_query_leaves_out_what_ended_or_is_too_old(
-    client: httpx.AsyncClient, receiver: Receiver, last: decode.Sample
-) -> None:
-    receiver.received.add([decode.Sample(UP, NOW_MS - 400_000, 1.0), last])
-
-    assert await values(client, "up") == {}
-
-
-async def test_an_export_has_every_sample_and_null_for_what_json_cannot_say(
-    client: httpx.AsyncClient, receiver: Receiver
-) -> None:
-    receiver.received.add([decode.Sample(UP, NOW_MS, 1.0), decode.Sample(UP, NOW_MS + 5, STALE)])
-
-    answer = await client.get("/api/v1/export", params={"match[]": '{__name__=~"u.*"}'})
-
-    assert json.loads(answer.text) == {"metric": dict(UP), "values": [1.0, None], "timestamps": [NOW_MS, NOW_MS + 5]}
-
-
-async def test_an_export_starts_where_it_is_asked_to(client: httpx.AsyncClient, receiver: Receiver) -> None:
-    receiver.received.add([decode.Sample(UP, NOW_MS, 1.0), decode.Sample(UP, NOW_MS + 5000, 2.0)])
-
-    answer = await client.get("/api/v1/export", params={"match[]": "up", "start": str(NOW + 1)})
-
-    assert json.loads(answer.text)["values"] == [2.0]
-
-
-async def test_the_series_are_listed(client: httpx.AsyncClient, receiver: Receiver) -> None:
-    receiver.received.add([decode.Sample(UP, NOW_MS, 1.0)])
-
-    assert (await client.get("/api/v1/series", params={"match[]": "up"})).json()["data"] == [dict(UP)]
-
-
-@pytest.mark.parametrize("query", ["", "up{", "up{a=1}", 'up{a=~"(a+)+"}', "rate(up[5m])", 'up{a="b" c="d"}', "{}", "x" * 5000])
-async def test_a_query_that_is_not_understood_is_answered_422(client: httpx.AsyncClient, query: str) -> None:
-    assert (await client.get("/api/v1/query", params={"query": query})).status_code == 422
-
-
-@pytest.mark.parametrize(
-    ("condition", "fits"),
-    [
-        ('a="xyz"', True),
-        ('a!="xyz"', False),
-        ('a=~"x.*"', True),
-        ('a=~".*z"', True),
-        ('a=~"x.+z"', True),
-        ('a=~"xyz.+"', False),
-        ('a=~"xyz.*"', True),
-        ('a=~"xy.*yz"', False),
-        ('a=~"q|xyz"', True),
-        ('a=~"x"', False),
-        ('a!~"x.*|q"', False),
-        ('a=~".+.+.+.+"', False),
-        ('b=""', True),
-        ('b=~".+"', False),
-        ('a="xyz",b="",', True),
-    ],
-)
-def test_a_selector_matches_as_promql_does(condition: str, fits: bool) -> None:
-    assert selector.matches(selector.parse(f"{{{condition}}}"), {"a": "xyz"}) is fits
-
-
-async def test_the_page_shows_labels_escaped(client: httpx.AsyncClient, receiver: Receiver) -> None:
-    receiver.received.add([decode.Sample((("__name__", "up"), ("a", "<script>")), NOW_MS, 1.0)])
-
-    page = (await client.get("/")).text
-
-    assert "up{a=&quot;&lt;script&gt;&quot;}" in page
-    assert "<script>" not in page
-
-
 async def test_the_requests_page_keeps_no_credentials(client: httpx.AsyncClient) -> None:
     await client.post("/api/v1/write", content=b"", headers=WRITE | {"Authorization": "Bearer hunter2hunter2"})
 
@@ -408,40 +285,30 @@ async def test_a_closed_connection_is_a_protocol_error_to_the_sender(fault: Clos
     assert receiver.received.samples == stored
 
 
-def sample(name: str, time: int = 1) -> decode.Sample:
-    return decode.Sample((("__name__", name),), time, 1.0)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_over_a_real_socket_samples_are_kept_and_connections_cut(anyio_backend: str) -> None:
+    receiver = Receiver(lambda: NOW, faults=Faults([Close()]))
+    body = written((UP, [(NOW_MS, 1.0)]))
+    async with anyio.create_task_group() as tasks:
+        address = await tasks.start(serve, "127.0.0.1:0", receiver)
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            with pytest.raises(httpx.TransportError):
+                await client.post("/api/v1/write", content=body, headers=WRITE)
+            await client.post("/api/v1/write", content=body, headers=WRITE)
+            found = await values(client, "up")
+        tasks.cancel_scope.cancel()
+
+    assert found == {"up": "1"}
 
 
-def test_series_past_the_limit_are_refused_and_counted() -> None:
-    received = Received(Limits(series=1))
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_body_over_the_agents_own_limit_is_taken(anyio_backend: str) -> None:
+    receiver = Receiver(lambda: NOW)
+    line = b'{"metric":{"__name__":"up"},"values":[1],"timestamps":[1]}\n'
+    async with anyio.create_task_group() as tasks:
+        address = await tasks.start(serve, "127.0.0.1:0", receiver)
+        async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+            answer = await client.post("/api/v1/import", content=line + b" " * (MAX_BODY_BYTES + 1))
+        tasks.cancel_scope.cancel()
 
-    received.add([sample("a"), sample("b"), sample("a", 2)])
-
-    assert (len(received.series), received.samples, received.refused) == (1, 2, 1)
-
-
-def test_label_bytes_past_the_limit_are_refused() -> None:
-    received = Received(Limits(label_bytes=15))
-
-    received.add([sample("a"), sample("b" * 100)])
-
-    assert (len(received.series), received.refused) == (1, 1)
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), max_size=300))
-def test_the_newest_sample_is_kept_and_the_number_of_samples_bounded(pushed: list[tuple[str, int]]) -> None:
-    received = Received(Limits(samples=10))
-
-    received.add(sample(name, time) for name, time in pushed)
-
-    assert sum(map(len, received.series.values())) <= 10
-    assert {labels[0][1]: points[-1][0] for labels, points in received.series.items()} == dict(pushed)
-    assert received.samples == len(pushed)
-
-
-def test_repeated_and_late_samples_are_counted() -> None:
-    received = Received()
-
-    received.add([sample("a", 5), sample("a", 5), sample("a", 4)])
-
-    assert (received.repeated, received.late) == (1, 1)
+    assert answer.status_code == 204

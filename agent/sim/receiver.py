@@ -16,12 +16,14 @@ from urllib.parse import unquote
 
 import anyio
 import httpx
+from anyio.abc import TaskStatus
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from agent.sim import answers, faults
 from agent.sim.received import Received
+from agent.web import server
 from agent.wire import decode
 
 KEPT_REQUESTS = 200
@@ -92,11 +94,11 @@ class Receiver:
         entry = Entry(self.clock(), request.method, request.url.path[:500], _shown_headers(request))
         self.requests.append(entry)
         fault = self.faults.take()
-        if isinstance(fault, faults.Delay):
-            await anyio.sleep(fault.seconds)
         try:
             body = await _body(request)
             entry.bytes = len(body)
+            if isinstance(fault, faults.Delay):
+                await anyio.sleep(fault.seconds)
             if isinstance(fault, faults.Answer):
                 response: Response = PlainTextResponse(fault.body, fault.status, dict(fault.headers))
             elif isinstance(fault, faults.Close):
@@ -195,6 +197,19 @@ def grouping(path: str) -> decode.Labels:
     if not found.get("job"):
         raise RefusedError(400, "job name is required")
     return tuple(sorted(found.items()))
+
+
+async def serve(
+    listen_address: str,
+    receiver: Receiver,
+    *,
+    task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the receiver until cancelled; port 0 takes a free one. Starts with `host:port` as bound.
+
+    Raises StartError for an address that cannot be had.
+    """
+    await server.serve(receiver, listen_address, max_body_bytes=decode.MAX_BYTES, task_status=task_status)
 
 
 def _shown_headers(request: Request) -> dict[str, str]:
