@@ -59,7 +59,10 @@ def _count_samples(record: bytes) -> int:
 
 
 def _count_values(line: bytes) -> int:
-    return len(json.loads(line)["values"])
+    try:
+        return len(json.loads(line)["values"])
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError("not a line of an import") from error
 
 
 def _pack(body: bytes, encoding: Encoding) -> bytes:
