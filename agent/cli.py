@@ -94,13 +94,22 @@ def _exit_codes() -> Iterator[None]:
 
     try:
         yield
-    except ConfigError as error:
-        for line in error.problems:
+    except (CipushError, BaseExceptionGroup) as raised:
+        error: BaseException = raised
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # task groups wrap what ends them
+        if not isinstance(error, CipushError):
+            raise
+        for line in error.problems if isinstance(error, ConfigError) else (f"cipush: {error}",):
             click.echo(redact(line), err=True)
-        raise click.exceptions.Exit(EXIT_CONFIG) from None
-    except CipushError as error:
-        click.echo(f"cipush: {redact(str(error))}", err=True)
-        raise click.exceptions.Exit(EXIT_TEMPORARY if isinstance(error, TemporaryError) else EXIT_FAILED) from None
+        code = (
+            EXIT_CONFIG
+            if isinstance(error, ConfigError)
+            else EXIT_TEMPORARY
+            if isinstance(error, TemporaryError)
+            else EXIT_FAILED
+        )
+        raise click.exceptions.Exit(code) from None
 
 
 def _version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -147,7 +156,7 @@ def once(dry_run: bool, **flags: Any) -> None:
         from agent import runtime
 
         if dry_run:
-            click.echo(runtime.dry_run(loaded, environ), nl=False)
+            runtime.dry_run(loaded, click.get_binary_stream("stdout").write)
         else:
             runtime.once(loaded, environ)
 
@@ -221,7 +230,7 @@ def metrics(form: str) -> None:
     """Every metric family cipush can set."""
     from agent import cli_metrics
 
-    click.echo({"markdown": cli_metrics.markdown, "json": cli_metrics.as_json}[form](), nl=False)
+    click.echo(cli_metrics.as_json() if form == "json" else cli_metrics.markdown(), nl=False)
 
 
 @main.group()

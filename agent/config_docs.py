@@ -89,7 +89,7 @@ def reference() -> str:
         "",
         "Files are YAML, TOML or JSON. Without `--config` the files named in `CIPUSH_CONFIG` are read (separated like `PATH`),",
         "else the first of `./cipush.yml`, `$XDG_CONFIG_HOME/cipush/cipush.yml`, `/etc/cipush/cipush.yml`. Of several files a",
-        "later one beats an earlier one: mappings merge, lists are replaced. Environment beats files, flags beat the environment.",
+        "later one beats an earlier one: mappings merge, lists are replaced. Environment beats files, flags beat environment.",
         "",
         "A key `a.b.c` is the variable `CIPUSH_A__B__C` or `CIPUSH_A_B_C`. The form with `__` also creates sinks and sources",
         "(`CIPUSH_SINKS__VM__TYPE`). With `_FILE` added, the value is read from the file named. Lists and mappings are JSON, or",

@@ -1,0 +1,117 @@
+"""`cipush check`: whether what is configured can be built, and with --online whether it works."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from agent import __version__, cli_canary, plugin
+from agent.config import resolve_state_dir
+from agent.config_model import Loaded
+from agent.errors import CollectError, ConfigError, TemporaryError
+from agent.model import Poller
+from agent.secret import redact
+from agent.sinks import SINKS
+from agent.sources import SOURCES
+
+SOURCE_SECONDS = 30.0
+"""Longest time for one source's answers."""
+
+Say = Callable[[str], object]
+
+
+def context(loaded: Loaded) -> plugin.Context:
+    """What plugins get when nothing runs: no state directory, so that nothing is kept."""
+    agent = loaded.config.agent
+    return plugin.Context(time.time, agent.job, agent.instance or "check", f"cipush/{__version__}")
+
+
+def offline(loaded: Loaded, environ: Mapping[str, str]) -> None:
+    """Build everything without starting it. Raises ConfigError with every problem."""
+    problems = _state_problems(resolve_state_dir(loaded.config, environ), loaded)
+    for section, registry, entries in (("sinks", SINKS, loaded.config.sinks), ("sources", SOURCES, loaded.config.sources)):
+        for name, options in entries.items():
+            try:
+                plugin.load(registry, options.type).build(name, options, context(loaded))
+            except ConfigError as error:
+                origin = loaded.origins.get(f"{section}.{name}")
+                problems += [f"{origin}: {problem}" if origin else problem for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _state_problems(path: Path | None, loaded: Loaded) -> list[str]:
+    if path is None:
+        return []
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    origin = loaded.origins.get("agent.state_dir")
+    text = f"agent.state_dir: {path} cannot be written; make {there} writable, or set another directory or none"
+    return [f"{origin}: {text}" if origin else text]
+
+
+def views(loaded: Loaded) -> str:
+    """Which sinks share their encoded series, as YAML comments: each group of them costs memory of its own."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, options in loaded.config.sinks.items():
+        protocol = plugin.load(SINKS, options.type).PROTOCOL.value
+        groups.setdefault((protocol, *sorted(options.extra_labels.items())), []).append(name)
+    if not groups:
+        return "# no sinks: nothing is pushed, /metrics can be scraped\n"
+    count = f"{len(groups)} encoded copies of every series" if len(groups) > 1 else "one encoded copy of every series"
+    return f"# {count} in memory: " + "; ".join(f"{key[0]} for {', '.join(names)}" for key, names in groups.items()) + "\n"
+
+
+def online(loaded: Loaded, say: Say) -> None:
+    """Ask every sink and source, and say of each how it went. Raises TemporaryError when one failed."""
+    failed: list[str] = []
+    anyio.run(_online, loaded, say, failed)
+    if failed:
+        raise TemporaryError(f"check --online failed for {', '.join(failed)}")
+
+
+async def _online(loaded: Loaded, say: Say, failed: list[str]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for name, sink in loaded.config.sinks.items():
+            tasks.start_soon(_sink, name, sink, loaded, say, failed)
+        for name, source in loaded.config.sources.items():
+            tasks.start_soon(_source, name, source, loaded, say, failed)
+
+
+async def _sink(name: str, options: Any, loaded: Loaded, say: Say, failed: list[str]) -> None:
+    works, words = await cli_canary.try_sink(name, options, context(loaded))
+    say(f"sink {name}: {'ok' if works else 'FAILED'}: {redact(words)}")
+    if not works:
+        failed.append(f"sink {name}")
+
+
+async def _source(name: str, options: Any, loaded: Loaded, say: Say, failed: list[str]) -> None:
+    source = plugin.load(SOURCES, options.type).build(name, options, context(loaded))
+    try:
+        for poller in source.pollers():
+            works, words = await _collected(poller)
+            say(f"source {name}, poller {poller.name}: {'ok' if works else 'FAILED'}: {redact(words)}")
+            if not works:
+                failed.append(f"source {name}")
+    finally:
+        await source.aclose()
+
+
+async def _collected(poller: Poller) -> tuple[bool, str]:
+    try:
+        with anyio.fail_after(min(poller.timeout_seconds or poller.interval_seconds, SOURCE_SECONDS)):
+            found = await poller.collect(None)
+    except TimeoutError:
+        return False, "no answer in time"
+    except CollectError as error:
+        return False, str(error)
+    down = [update.scope for update in found.updates if update.family.name == "up" and update.value == 0]
+    return not down, f"down: {', '.join(down)}" if down else f"{len(found.updates)} series"
