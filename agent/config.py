@@ -93,10 +93,11 @@ def load(
     flags += [("server.listen_address", listen, "--listen")] if listen is not None else []
     flags += [("log.level", log_level, "--log-level")] if log_level is not None else []
     _flags(flags, models, tree, problems)
-    core, sections = _validate(models, tree, problems)
-    if problems.lines or core is None:
-        raise ConfigError(problems.lines)
-    config = Config(core.agent, core.log, core.server, core.store, *(MappingProxyType(sections[kind]) for kind in _REGISTRIES))
+    sections = _validate(models, tree, problems)
+    if problems.lines:
+        raise ConfigError(problems.in_order())
+    named = {kind: MappingProxyType({path[1]: sections[path] for path in sections if path[0] == kind}) for kind in _REGISTRIES}
+    config = Config(*(sections[(name,)] for name in _CORE), named["sinks"], named["sources"])
     origins = MappingProxyType({dotted(path): origin for path, origin in tree.origins.items()})
     return Loaded(config, origins, tuple(dict.fromkeys((*files, *found))))
 
@@ -212,25 +213,18 @@ def _flags(flags: Sequence[tuple[str, str, str]], models: Mapping[Path, Any], tr
                 tree.assign(path, env.understood(text, kind, path, origin, problems), origin)
 
 
-def _validate(models: Mapping[Path, Any], tree: Tree, problems: Problems) -> tuple[Core | None, dict[str, dict[str, Any]]]:
-    core: Core | None = None
-    sections: dict[str, dict[str, Any]] = {section: {} for section in _REGISTRIES}
-    raw = {section: tree.data.get(section, {}) for section in _CORE}
-    try:
-        core = Core.model_validate(tidy(raw, Core, (), problems))
-        _look_around(core, (), problems)
-    except ValidationError as error:
-        problems.invalid(error, (), Core)
-    for (section, name), model in ((path, model) for path, model in models.items() if len(path) == 2):
-        path = (section, name)
+def _validate(models: Mapping[Path, Any], tree: Tree, problems: Problems) -> dict[Path, Any]:
+    """Section -> the valid section; those that are not are told, and missing."""
+    sections: dict[Path, Any] = {}
+    for path, model in models.items():
         try:
-            value = model.model_validate(tidy(tree.data[section][name], model, path, problems))
+            value = model.model_validate(tidy(tree.get(path) or {}, model, path, problems))
         except ValidationError as error:
             problems.invalid(error, path, model)
         else:
             _look_around(value, path, problems)
-            sections[section][name] = value
-    return core, sections
+            sections[path] = value
+    return sections
 
 
 def _look_around(section: Any, path: Path, problems: Problems) -> None:

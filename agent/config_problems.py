@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +13,7 @@ from agent import config_keys as keys
 from agent.config_keys import Path
 from agent.secret import redact
 
+_FILE_LINE = re.compile(r"(.+?):(\d+): ")
 _MAX_SHOWN = 60
 _MAX_LISTED = 12
 _WHAT = {
@@ -50,6 +52,12 @@ class Problems:
     def at(self, path: Path, text: str) -> None:
         """One problem with the key at `path`."""
         self.add(self.origin(path), f"{dotted(path)}: {text}")
+
+    def in_order(self) -> list[str]:
+        """The problems: by file and line, then as they were found."""
+        return sorted(
+            self.lines, key=lambda line: (found[1], int(found[2])) if (found := _FILE_LINE.match(line)) else ("\uffff", 0)
+        )
 
     def origin(self, path: Path) -> str:
         """Where the value at `path`, or the nearest section around it, was written."""
