@@ -31,5 +31,5 @@ def publish(store: Store, monitor: SelfMonitor) -> None:
     names = {"expired": EXPIRED, "ended": ENDED, "evicted": EVICTED, "refused": REFUSED, "late": LATE}
     for word in ("expired", "ended", "late"):
         monitor.add(names[word], (), 0)
-    for (word, *labels), count in store.counts.items():
-        monitor.set(names[word], tuple(labels), count)
+    for (word, *rest), count in store.counts.items():
+        monitor.set(names[word], tuple(rest), count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.model import Collected, Family, Priority, Protocol, Update
@@ -380,7 +380,7 @@ class Store:
 
     # -- readers -----------------------------------------------------------------------------------
 
-    def walk(self, view: View, group: str, timestamp_ms: int, now: float, heartbeat: float) -> Iterator[Rendered | None]:
+    def walk(self, view: View, group: str, timestamp_ms: int, now: float, heartbeat: float) -> Generator[Rendered | None, None, None]:
         """Write a view's pages of one flush group, one a step; see `View.walk`."""
         yield from view.walk(group, timestamp_ms, now, self._ends, heartbeat)
         self.page_bytes = sum(view.size for view in self.views)
