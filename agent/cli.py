@@ -156,7 +156,7 @@ def once(dry_run: bool, **flags: Any) -> None:
         from agent import runtime
 
         if dry_run:
-            runtime.dry_run(loaded, click.get_binary_stream("stdout").write)
+            runtime.dry_run(loaded, lambda text: click.echo(text, nl=False))
         else:
             runtime.once(loaded, environ)
 

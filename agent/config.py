@@ -97,7 +97,8 @@ def load(
     if problems.lines:
         raise ConfigError(problems.in_order())
     named = {kind: MappingProxyType({path[1]: sections[path] for path in sections if path[0] == kind}) for kind in _REGISTRIES}
-    config = Config(*(sections[(name,)] for name in _CORE), named["sinks"], named["sources"])
+    agent, log, server, store = (sections[(name,)] for name in _CORE)
+    config = Config(agent, log, server, store, named["sinks"], named["sources"])
     origins = MappingProxyType({dotted(path): origin for path, origin in tree.origins.items()})
     return Loaded(config, origins, tuple(dict.fromkeys((*files, *found))))
 
