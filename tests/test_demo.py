@@ -59,6 +59,26 @@ async def test_the_first_series_is_printed_as_the_receiver_gives_it_back() -> No
     assert printed[1:] == ['  host_cpu_count{instance="a",job="ci"} 4']
 
 
+async def test_samples_of_an_earlier_demo_are_not_taken_for_ours() -> None:
+    receiver = Receiver(lambda: NOW)
+    receiver.received.add([CPUS._replace(timestamp_ms=int(NOW - 30) * 1000)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver)) as client:
+        printed = await watched(client, 2.0)
+
+    assert printed == []
+
+
+async def test_of_many_series_one_of_each_name_is_printed() -> None:
+    receiver = Receiver(lambda: NOW)
+    receiver.received.add(
+        Sample((("__name__", name), ("cpu", cpu)), int(NOW) * 1000, 1.0) for name in ("host_a", "host_b") for cpu in "01"
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(receiver)) as client:
+        printed = await watched(client, 2.0)
+
+    assert printed[1:] == ['  host_a{cpu="0"} 1', '  host_b{cpu="0"} 1', "  ... and 2 more"]
+
+
 async def test_a_line_with_counts_and_pages_follows_every_few_seconds() -> None:
     receiver = Receiver(lambda: NOW)
     receiver.received.add([CPUS])

@@ -23,11 +23,13 @@ from agent.wire.exposition import format_value, series_text
 MAX_BYTES = 8 << 20
 """Most bytes of one answer that are read."""
 FIRST_SHOWN = 12
-"""How many of the first series are printed."""
+"""How many of the first series are printed, one of each name."""
 ASK_SECONDS = 0.5
 """How often the receiver is asked until something has arrived."""
 WINDOW_SECONDS = 90.0
 """How far back an export goes: unchanged series are sent once a minute."""
+FRESH_SECONDS = 5.0
+"""Samples older than that when the watch begins are somebody else's: of an earlier demo, of another agent."""
 ANSWER_SECONDS = 10.0
 """How long one round of questions may take."""
 
@@ -103,15 +105,16 @@ async def watch(
     """
     started = clock()
     reader = _Reader(push_url, out, clock, client, prefix)
-    found = await reader.read()
+    found = _since(await reader.read(), started - FRESH_SECONDS)
     while not found:
         await anyio.sleep(ASK_SECONDS)
-        found = await reader.read()
+        found = _since(await reader.read(), started - FRESH_SECONDS)
     out(f"{len(found)} series read back from {redact(base_url(push_url))} after {clock() - started:.1f} s:")
-    for seen in found[:FIRST_SHOWN]:
+    shown = _one_of_each(found)[:FIRST_SHOWN]
+    for seen in shown:
         out(f"  {series_text(seen.name, seen.labels)[:200]} {format_value(seen.value)}")
-    if len(found) > FIRST_SHOWN:
-        out(f"  ... and {len(found) - FIRST_SHOWN} more")
+    if len(found) > len(shown):
+        out(f"  ... and {len(found) - len(shown)} more")
     where = "".join(f" | {page}" for page in pages)
     while True:
         await anyio.sleep(every_seconds)
@@ -186,6 +189,17 @@ def _from_text(body: str) -> Iterable[Seen]:
 def _seen(metric: dict[str, Any], value: float, at: float | None) -> Seen:
     labels = tuple(sorted((str(name), str(text)) for name, text in metric.items() if name != "__name__"))
     return Seen(str(metric["__name__"]), labels, value, at)
+
+
+def _since(found: list[Seen], first: float) -> list[Seen]:
+    return [seen for seen in found if seen.at is None or seen.at >= first]
+
+
+def _one_of_each(found: list[Seen]) -> list[Seen]:
+    names: dict[str, Seen] = {}
+    for seen in found:
+        names.setdefault(seen.name, seen)
+    return list(names.values())
 
 
 def _age(found: list[Seen], now: float) -> str:
