@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,7 +69,7 @@ def _pair(label: str, value: str) -> tuple[str, str]:
         return name, unquote(value)
     try:
         text = value.rstrip("=")
-        return name, urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+        return name, b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True).decode()
     except (Base64Error, ValueError):
         raise ValueError(f"the value of {name} in the path is not base64") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import Field
 
-from agent.model import Block, Outcome
+from agent.model import Block, Encoding, Outcome
 from agent.net.client import Client, HttpSinkOptions, shown
 from agent.net.push import Request, Rules, push
 from agent.plugin import Policy, Section
@@ -57,7 +57,8 @@ class PostSink:
 
     async def send(self, block: Block) -> Outcome:
         """One POST of the block's bytes."""
-        headers = {**self._headers, "Content-Encoding": block.encoding.value}
+        packed = {} if block.encoding is Encoding.IDENTITY else {"Content-Encoding": block.encoding.value}
+        headers = {**self._headers, **packed}
         return await push(self._client, Request("POST", self._client.url, headers, block.payload), self._clock, self._rules)
 
     async def aclose(self) -> None:
