@@ -9,18 +9,27 @@ fi
 
 data=$(mktemp -d "${TMPDIR:-/tmp}/cipush-demo.XXXXXX")
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-server= demo=
+server='' demo=''
+
+# In a session of its own, so that Ctrl-C reaches only this script, which then stops one after the other.
+apart() {
+  exec python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+}
+
 finish() {
-  trap - EXIT INT TERM
-  # The shell waits for each, so that nothing writes to the directory when it is removed.
-  for pid in $demo $server; do kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done
+  trap - EXIT
+  trap '' INT TERM
+  for pid in $demo $server; do
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
   rm -rf "$data"
 }
 trap finish EXIT
 trap 'finish; exit 0' INT TERM
 
 echo "VictoriaMetrics: http://127.0.0.1:$port (data in $data until the demo ends)" >&2
-victoria-metrics -httpListenAddr="127.0.0.1:$port" -storageDataPath="$data" -search.latencyOffset=0s \
+apart victoria-metrics -httpListenAddr="127.0.0.1:$port" -storageDataPath="$data" -search.latencyOffset=0s \
   -loggerLevel=ERROR >&2 &
 server=$!
 python3 - "http://127.0.0.1:$port/health" <<'PYTHON'
@@ -36,9 +45,9 @@ while True:
         time.sleep(0.1)
 PYTHON
 
-cipush demo --push "http://127.0.0.1:$port" "$@" &
+apart cipush demo --push "http://127.0.0.1:$port" "$@" &
 demo=$!
 status=0
 wait "$demo" || status=$?
-demo=
+demo=''
 exit "$status"
