@@ -239,6 +239,18 @@ async def test_the_requests_page_keeps_no_credentials(client: httpx.AsyncClient)
     assert answer.json()[0]["status"] == 400
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/nowhere", 404), ("PUT", "/api/v1/write", 405), ("PATCH", "/metrics/job/ci", 405)],
+)
+async def test_what_is_not_served_is_answered_so(client: httpx.AsyncClient, method: str, path: str, status: int) -> None:
+    assert (await client.request(method, path)).status_code == status
+
+
+async def test_an_import_in_an_unknown_encoding_is_answered_415(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/api/v1/import", headers={"Content-Encoding": "zstd"})).status_code == 415
+
+
 async def test_the_first_sample_is_announced_once() -> None:
     announced: list[bool] = []
     receiver = Receiver(lambda: NOW, on_first=lambda: announced.append(True))

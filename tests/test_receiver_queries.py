@@ -69,7 +69,9 @@ async def test_the_series_are_listed(client: httpx.AsyncClient, receiver: Receiv
     assert (await client.get("/api/v1/series", params={"match[]": "up"})).json()["data"] == [dict(UP)]
 
 
-@pytest.mark.parametrize("query", ["", "up{", "up{a=1}", 'up{a=~"(a+)+"}', "rate(up[5m])", 'up{a="b" c="d"}', "{}", "x" * 5000])
+@pytest.mark.parametrize(
+    "query", ["", "up{", "up{a=1}", 'up{a=~"(a+)+"}', "rate(up[5m])", 'up{a="b" c="d"}', "{}", "x" * 5000, 'up{a="\\q"}']
+)
 async def test_a_query_that_is_not_understood_is_answered_422(client: httpx.AsyncClient, query: str) -> None:
     assert (await client.get("/api/v1/query", params={"query": query})).status_code == 422
 
@@ -89,6 +91,8 @@ async def test_a_query_that_is_not_understood_is_answered_422(client: httpx.Asyn
         ('a=~"x"', False),
         ('a!~"x.*|q"', False),
         ('a=~".+.+.+.+"', False),
+        ('a=~"q.*"', False),
+        ('a=~"x.*q.*z"', False),
         ('b=""', True),
         ('b=~".+"', False),
         ('a="xyz",b="",', True),
@@ -96,6 +100,16 @@ async def test_a_query_that_is_not_understood_is_answered_422(client: httpx.Asyn
 )
 def test_a_selector_matches_as_promql_does(condition: str, fits: bool) -> None:
     assert selector.matches(selector.parse(f"{{{condition}}}"), {"a": "xyz"}) is fits
+
+
+async def test_a_time_that_is_no_number_is_answered_422(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/v1/query", params={"query": "up", "time": "soon"})).status_code == 422
+
+
+async def test_an_unknown_page_names_those_that_are_there(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/nowhere")
+
+    assert (answer.status_code, "/api/v1/export" in answer.text) == (404, True)
 
 
 async def test_the_page_shows_labels_escaped(client: httpx.AsyncClient, receiver: Receiver) -> None:
