@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import plistlib
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import COMMAND, clean_env
+from tests.servers import binary, eventually, running
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 
@@ -71,6 +73,39 @@ def test_every_variable_offered_in_the_environment_file_is_known(tmp_path: Path,
     done = cipush("check", home=tmp_path, **needed)
 
     assert done.returncode == 0, done.stderr
+
+
+def demonstrate(home: Path, path: str) -> str:
+    """What the demo script prints until its first series have come back; SIGTERM must then end it with exit code 0."""
+    env = clean_env(home, PATH=path, TMPDIR=str(home))
+    with running(["sh", str(DEPLOY / "demo.sh")], home / "demo.log", env, home) as process:
+        eventually(lambda: "series read back" in process.output(), "the receiver gives back the first series")
+        assert process.terminate() == 0, process.output()
+        return process.output()
+
+
+def test_the_demo_pushes_to_victoria_metrics_where_it_is_installed(tmp_path: Path) -> None:
+    folders = [Path(sys.executable).parent, Path(binary("victoria-metrics")).parent]
+
+    shown = demonstrate(tmp_path, os.pathsep.join([*map(str, folders), os.environ["PATH"]]))
+
+    assert "host_cpu_count{" in shown
+    assert "VictoriaMetrics: http://127.0.0.1:" in shown
+    assert [left.name for left in tmp_path.iterdir() if left.name.startswith("cipush-demo")] == []
+
+
+def test_the_demo_brings_its_own_receiver_where_nothing_is_installed(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("sh", "cipush"):
+        found = shutil.which(tool, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        assert found is not None
+        (tools / tool).symlink_to(found)
+
+    shown = demonstrate(tmp_path, str(tools))
+
+    assert "host_cpu_count{" in shown
+    assert "receiver:    http://127.0.0.1:" in shown
 
 
 @pytest.mark.skipif(shutil.which("dash") is None, reason="dash is not on the PATH")
