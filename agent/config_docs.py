@@ -63,7 +63,7 @@ def schema() -> dict[str, Any]:
 def example() -> str:
     """A commented configuration that is valid as it stands; lines that begin `#key` or `# - ` show defaults to change."""
     lines = [
-        "# Every key of cipush. What is commented out is the default; what is not is needed, or an example.",
+        "# Every key of cipush. What is commented out is the default; of sinks and sources keep those you want.",
         "# Environment: agent.job is CIPUSH_AGENT__JOB or CIPUSH_AGENT_JOB; with _FILE added the value is read from a file.",
     ]
     for section, field in Core.model_fields.items():
@@ -120,6 +120,9 @@ def _example(model: Any, given: Mapping[str, Any], indent: str) -> Iterator[str]
         if name == "type":
             continue
         yield f"{indent}# {field.description}"
+        items = keys.fields(keys.step(field.annotation, 0))
+        if items:
+            yield f"{indent}# each takes: {', '.join(items)}"
         if keys.fields(field.annotation) and name not in given:
             yield f"{indent}{name}:"
             yield from _example(field.annotation, {}, indent + "  ")

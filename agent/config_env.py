@@ -126,8 +126,9 @@ def resolve(environ: Mapping[str, str], names: Names, problems: Problems) -> Fou
         if not paths:
             _unknown(variable, names, problems)
         elif len(paths) > 1:
-            choices = " or ".join(sorted(f"{dotted(path)} ({name_of(path)})" for path in paths))
-            problems.add(variable, f"may mean {choices}; use the form with __")
+            means = " or ".join(sorted(map(dotted, paths)))
+            clear = sorted({name_of(path) for path in paths})
+            problems.add(variable, f"may mean {means}; " + (f"use {' or '.join(clear)}" if len(clear) > 1 else "rename one"))
         else:
             ((path, kind),) = paths.items()
             if path in taken and taken[path] != variable:
