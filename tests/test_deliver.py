@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from agent.backoff import Hosts
 from agent.deliver.lane import PROBE_SECONDS
-from agent.model import Block, Misconfigured, Outcome, Rejected, Retry, Snapshot
+from agent.model import Accepted, Block, Misconfigured, Outcome, Rejected, Retry, Snapshot
 from agent.plugin import Policy
 from tests.lanes import ScriptedSink, block, deliver, history_lane, running, snapshot, state_lane, values_of
 
@@ -57,16 +57,16 @@ async def test_retries_wait_1_second_doubled_up_to_60() -> None:
 
 
 async def test_success_resets_the_backoff() -> None:
-    sink = blocks_sink(RETRY, RETRY, RETRY)
+    sink = blocks_sink(RETRY, RETRY, RETRY, Accepted("204"), RETRY)
     lane = history_lane(sink)
 
-    await deliver(lane, block(1))
-    sink.script.append(RETRY)
-    sink.times.clear()
-    sink.began = anyio.current_time()
-    await deliver(lane, block(2))
+    async with running(lane):
+        lane.offer(block(1))
+        await anyio.sleep(100)
+        lane.offer(block(2))
+        await anyio.sleep(100)
 
-    assert sink.times == [0, 1]
+    assert sink.times == [0, 1, 3, 7, 100, 101]
 
 
 async def test_retry_after_beats_the_backoff() -> None:
