@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from agent import config_keys as keys
 from agent.config_model import Core
@@ -33,11 +33,17 @@ _GIVEN: Mapping[str, Mapping[str, Any]] = {
 """The least each kind needs to be valid; a kind that is not here needs nothing."""
 
 
+class _Quiet(GenerateJsonSchema):
+    """Leaves out the defaults of secrets without a warning."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012  pydantic's own way to say it
+
+
 def schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a configuration file, for editors."""
     models = [(section, kind, options_of(registry, kind)) for section, registry in REGISTRIES.items() for kind in registry]
     wanted: list[tuple[Any, Literal["validation"]]] = [(Core, "validation"), *((model, "validation") for _, _, model in models)]
-    refs, definitions = models_json_schema(wanted, ref_template="#/$defs/{model}")
+    refs, definitions = models_json_schema(wanted, ref_template="#/$defs/{model}", schema_generator=_Quiet)
     top = definitions["$defs"].pop(refs[Core, "validation"]["$ref"].rpartition("/")[2])
     properties = dict(top["properties"])
     for section in REGISTRIES:

@@ -97,8 +97,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A scalar as it may be printed, cut; "" for what is too much to print."""
-    if not isinstance(value, (str, int, float)):
+    """A scalar as it may be printed, cut; "" for what is too much to print, or may hold a user name and password."""
+    if not isinstance(value, (str, int, float)) or "@" in str(value):
         return ""
     text = redact(repr(value))
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
