@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agent.model import Family, Kind
 from agent.sources.scrape import parse
@@ -47,7 +48,7 @@ class Announcements:
         else:
             about.unit = said.text.strip()
 
-    def family(self, name: str, labels: tuple[str, ...], constants: tuple[tuple[str, str], ...]) -> Family:
+    def family(self, name: str, labels: tuple[str, ...], constants: parse.Pairs) -> Family:
         """The family of a sample called `name` with these label names."""
         own = self.families.get(name)
         if own is not None and own.kind not in _NAMELESS:
@@ -67,6 +68,14 @@ class Announcements:
         return name, None
 
 
+class _Plan(NamedTuple):
+    """What a sample's name and label names decide, where no label is empty and none is called like the target's."""
+
+    family: Family
+    order: tuple[int, ...]
+    """Where the values of the family's labels stand in the sample."""
+
+
 class Naming:
     """The label rules of one target, and the families it has shown.
 
@@ -77,36 +86,48 @@ class Naming:
     def __init__(self, constants: Mapping[str, str], honor_labels: bool) -> None:
         self._constants = dict(constants)
         self._honor = honor_labels
-        self._families: dict[tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]], Family] = {}
+        self._families: dict[tuple[str, tuple[str, ...], parse.Pairs], Family] = {}
+        self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
 
     @property
-    def constants(self) -> tuple[tuple[str, str], ...]:
+    def constants(self) -> parse.Pairs:
         """The target's labels."""
         return tuple(self._constants.items())
 
-    def series(self, name: str, scraped: tuple[tuple[str, str], ...], announced: Announcements) -> tuple[Family, tuple[str, ...]]:
+    def series(self, name: str, scraped: parse.Pairs, announced: Announcements) -> tuple[Family, tuple[str, ...]]:
         """Family and label values of a sample; equal for every way to write the same series."""
+        names = tuple([key for key, _ in scraped])
+        values = tuple([value for _, value in scraped])
+        plan = self._plans.get((name, names))
+        if plan is not None and all(values):
+            return plan.family, tuple([values[place] for place in plan.order])
         constants = self._constants
         labels = dict(scraped)
-        if not constants.keys().isdisjoint(labels):
-            if self._honor:
-                # The same value on both sides stays the target's, or `a` and `a{job="ours"}` would be two of a kind.
-                constants = {key: value for key, value in constants.items() if labels.get(key, value) == value}
-                labels = {key: value for key, value in labels.items() if key not in constants}
-            else:
-                labels = self._renamed(labels)
+        collides = not constants.keys().isdisjoint(labels)
+        if collides and self._honor:
+            # The same value on both sides stays the target's, or `a` and `a{job="ours"}` would be two of a kind.
+            constants = {key: value for key, value in constants.items() if labels.get(key, value) == value}
+            labels = {key: value for key, value in labels.items() if key not in constants}
+        elif collides:
+            labels = self._renamed(labels)
         present = sorted([(key, value) for key, value in labels.items() if value])
-        names = tuple([key for key, _ in present])
-        key = (name, names, tuple(constants.items()))
+        family = self._family(name, tuple([key for key, _ in present]), tuple(constants.items()), announced)
+        if not collides and all(values):
+            self._plans[name, names] = _Plan(family, tuple([names.index(key) for key, _ in present]))
+        return family, tuple([value for _, value in present])
+
+    def _family(self, name: str, labels: tuple[str, ...], constants: parse.Pairs, announced: Announcements) -> Family:
+        key = (name, labels, constants)
         family = self._families.get(key)
         if family is None:
             family = self._families[key] = announced.family(*key)
-        return family, tuple([value for _, value in present])
+        return family
 
     def keep(self, families: set[Family]) -> None:
         """Forget the families that have no series any more."""
         if len(families) < len(self._families):
             self._families = {key: family for key, family in self._families.items() if family in families}
+            self._plans = {key: plan for key, plan in self._plans.items() if plan.family in families}
 
     def _renamed(self, labels: dict[str, str]) -> dict[str, str]:
         """Scraped labels called like the target's give way: `exported_` is put in front until it is free."""

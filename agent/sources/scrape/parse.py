@@ -20,24 +20,30 @@ MAX_QUOTED = 120
 MAX_HELP = 1_000
 """Characters of a help text that are kept."""
 
-_QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_HEAD = re.compile(rb"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)(?:[ \t]*\{([^\"}]*(?:%b[^\"}]*)*)\})?" % _QUOTED, re.DOTALL)
-_LABEL = re.compile(rb'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*(?:,|\Z)', re.DOTALL)
+_TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
+_LABEL = rf'[ \t]*[a-zA-Z_][a-zA-Z0-9_]*[ \t]*=[ \t]*"{_TEXT}"[ \t]*'
+_PAIRS = re.compile(rf'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"({_TEXT})"', re.DOTALL)
+_LABELS = rf"\{{((?:{_LABEL}(?:,|(?=\}})))*[ \t]*)\}}"
+_HEAD = re.compile(rf"[ \t]*([a-zA-Z_:][a-zA-Z0-9_:]*)(?:[ \t]*{_LABELS})?".encode(), re.DOTALL)
 _TAIL = re.compile(
-    rb"[ \t]*([^ \t\r]+)"
+    rb"[ \t]*([^ \t]+)"
     rb"(?:[ \t]+([+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?))?"  # a timestamp
     rb"(?:[ \t]+#[ \t]*\{.*)?"  # an exemplar
-    rb"[ \t\r]*",
+    rb"[ \t]*",
     re.DOTALL,
 )
 _COMMENT = re.compile(rb"[ \t]*#[ \t]+(TYPE|HELP|UNIT)[ \t]+([^ \t\r]+)(?:[ \t]+([^\r]*))?")
-_ESCAPE = re.compile(rb"\\([\\n\"])")
+_ESCAPE = re.compile(r"\\([\\n\"])")
 _DIGITS = b"0123456789.eE+-"
 _WORDS = {word: float(word) for sign in ("", "+", "-") for word in (f"{sign}inf".encode(), f"{sign}infinity".encode())} | {
     b"nan": float("nan")
 }
 _INFINITY = float("inf")
 _KINDS = {kind.value.encode(): kind for kind in Kind} | {b"untyped": Kind.UNKNOWN}
+
+
+Pairs = tuple[tuple[str, str], ...]
+"""Label names and values."""
 
 
 class LineError(ValueError):
@@ -62,7 +68,7 @@ class Comment(NamedTuple):
     text: str
 
 
-def head(line: bytes) -> tuple[str, tuple[tuple[str, str], ...], int]:
+def head(line: bytes) -> tuple[str, Pairs, int]:
     """Name, labels in their order and where they end. Labels with an empty value are kept: the caller drops them.
 
     Raises LineError for what is not a sample, for a repeated label name and for text that is not UTF-8.
@@ -70,34 +76,28 @@ def head(line: bytes) -> tuple[str, tuple[tuple[str, str], ...], int]:
     found = _HEAD.match(line)
     if found is None:
         raise LineError("no metric name")
-    name, inside = found[1], found[2]
-    return name.decode("ascii"), labels(inside) if inside else (), found.end()
+    name, inside = found.groups()
+    end = found.end()
+    if inside is None and line[end:].lstrip(b" \t")[:1] == b"{":
+        raise LineError("broken labels")
+    return name.decode("ascii"), labels(inside) if inside else (), end
 
 
-def labels(inside: bytes) -> tuple[tuple[str, str], ...]:
-    """What stands between the braces. Raises LineError."""
-    pairs: dict[str, str] = {}
-    place, end = 0, len(inside)
-    while place < end:
-        found = _LABEL.match(inside, place)
-        if found is None:
-            if inside[place:].strip(b" \t"):
-                raise LineError("broken labels")
-            break
-        raw = found[2]
-        if b"\\" in raw:
-            raw = _ESCAPE.sub(_unescaped, raw)
-        name = found[1].decode("ascii")
-        if name in pairs:
-            raise LineError(f"the label {name} is there twice")
-        if name == "__name__":
-            raise LineError("__name__ as a label; the metric name stands before the braces")
-        try:
-            pairs[name] = raw.decode()
-        except UnicodeDecodeError:
-            raise LineError(f"the value of the label {name} is not UTF-8") from None
-        place = found.end()
-    return tuple(pairs.items())
+def labels(inside: bytes) -> Pairs:
+    """What stands between the braces, known to be well formed. Raises LineError for what it says."""
+    try:
+        text = inside.decode()
+    except UnicodeDecodeError:
+        raise LineError("a label value is not UTF-8") from None
+    pairs: list[tuple[str, str]] = _PAIRS.findall(text)
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise LineError("a label name is there twice")
+    if "__name__" in names:
+        raise LineError("__name__ as a label; the metric name stands before the braces")
+    if "\\" in text:
+        return tuple([(name, _ESCAPE.sub(_unescaped, value)) for name, value in pairs])
+    return tuple(pairs)
 
 
 def tail(line: bytes, place: int) -> Tail:
@@ -133,10 +133,10 @@ def comment(line: bytes) -> Comment | None:
     if found is None:
         return None
     word = found[1].decode("ascii")
-    text = (found[3] or b"")[: 4 * MAX_HELP]
+    text = (found[3] or b"")[: 4 * MAX_HELP].decode("utf-8", "replace")
     if word == "HELP":
         text = _ESCAPE.sub(_unescaped, text)
-    return Comment(word, found[2].decode("utf-8", "replace"), text.decode("utf-8", "replace")[:MAX_HELP])
+    return Comment(word, found[2].decode("utf-8", "replace"), text[:MAX_HELP])
 
 
 def kind(word: str) -> Kind:
@@ -150,5 +150,5 @@ def quoted(line: bytes) -> str:
     return text if len(line) <= MAX_QUOTED else f"{text}..."
 
 
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    return b"\n" if found[1] == b"n" else found[1]
+def _unescaped(found: re.Match[str]) -> str:
+    return "\n" if found[1] == "n" else found[1]

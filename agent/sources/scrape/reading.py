@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import ne
@@ -12,7 +10,7 @@ from typing import NamedTuple
 from anyio.lowlevel import checkpoint
 
 from agent.errors import CollectError
-from agent.model import Family
+from agent.model import Family, Update
 from agent.secret import redact
 from agent.sources.scrape import parse
 from agent.sources.scrape.naming import Announcements, Naming
@@ -55,82 +53,94 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new in a reading: the values of `series`, and whether that is every series there is."""
+    """What is new in a reading, and whether that is every series there is."""
 
     reading: Reading
-    series: Sequence[Known]
-    values: Sequence[float]
+    updates: list[Update]
     whole: bool
 
 
 class Reader:
-    """Reads the expositions of one target. `reserved`: names of label-less series that are not the target's to set."""
+    """Reads the expositions of one target, whose scope is `scope`.
 
-    def __init__(self, naming: Naming, reserved: frozenset[str], max_samples: int) -> None:
+    `reserved`: names of label-less series that are not the target's to set. `max_samples`: 0 = no limit.
+    """
+
+    def __init__(self, scope: str, naming: Naming, reserved: frozenset[str], max_samples: int) -> None:
+        self._scope = scope
         self._naming = naming
         self._reserved = reserved
         self._max_samples = max_samples
         self._heads: dict[bytes, Known] = {}
         """A cache: every head of the last full reading."""
 
-    async def read(self, body: bytes, previous: Reading | None) -> News:
-        """`body` against `previous`, what was read before; None: list everything.
+    async def read(self, body: bytes, previous: Reading | None, at: float) -> News:
+        """`body` against `previous`, what was read before; None: list everything. `at`: the time of the updates.
 
         Raises CollectError, kinds `parse` and `samples`, naming the line.
         """
+        if b"\r" in body:
+            body = body.replace(b"\r\n", b"\n").removesuffix(b"\r")
         lines = body.split(b"\n")
         await checkpoint()
         if previous is not None and len(lines) == len(previous.lines):
-            news = await self._changes(lines, previous)
+            news = await self._changes(lines, previous, at)
             if news is not None:
                 return news
-        return await self._listing(lines)
+        return await self._listing(lines, at)
 
-    async def _changes(self, lines: list[bytes], previous: Reading) -> News | None:
+    async def _changes(self, lines: list[bytes], previous: Reading, at: float) -> News | None:
         """The values that differ; None where more than values does."""
-        changed = array("I", compress(range(len(lines)), map(ne, lines, previous.lines)))
+        changed = list(compress(range(len(lines)), map(ne, lines, previous.lines)))
         await checkpoint()
-        known, flags = previous.known, bytearray(previous.flags)
-        series: list[Known] = []
-        values: list[float] = []
-        for first in range(0, len(changed), STEP):
-            for place in changed[first : first + STEP]:
-                entry = known[place]
-                if entry is None:
-                    return None
-                value = _fast_value(lines[place], entry.head)
-                if value is None:
-                    slow = _slow_value(lines[place], entry.head)
-                    if slow is None:
+        known, flags, scope = previous.known, bytearray(previous.flags), self._scope
+        updates: list[Update] = []
+        try:
+            for first in range(0, len(changed), STEP):
+                for place in changed[first : first + STEP]:
+                    entry = known[place]
+                    if entry is None:
                         return None
-                    value = slow.value
-                    flags[place] = flags[place] & _DUPLICATE | slow.stamped
-                else:
-                    flags[place] &= _DUPLICATE
-                if not flags[place] & _DUPLICATE:
-                    series.append(entry)
-                    values.append(value)
-            await checkpoint()
-        return News(Reading(lines, known, flags, previous.samples), series, values, False)
+                    line = lines[place]
+                    # The hot loop of a scrape: the shape that nearly every line has is settled right here.
+                    head, _, text = line.rpartition(b" ")
+                    if head == entry.head:
+                        value, stamped = parse.number(text), 0
+                    else:
+                        value, stamped = _value_after(line, entry.head)
+                    flag = flags[place]
+                    if flag != stamped:
+                        flags[place] = flag & _DUPLICATE | stamped
+                        if flag & _DUPLICATE:
+                            continue
+                    updates.append(Update(entry.family, entry.labels, value, at, scope))
+                await checkpoint()
+        except parse.LineError:
+            return None  # another series, or a broken line: the listing tells which
+        return News(Reading(lines, known, flags, previous.samples), updates, False)
 
-    async def _listing(self, lines: list[bytes]) -> News:
+    async def _listing(self, lines: list[bytes], at: float) -> News:
         """Everything; heads seen before cost one look-up."""
-        walk = _Walk(self._naming, self._heads, self._reserved, len(lines))
+        walk = _Walk(self._naming, self._heads, self._reserved, len(lines), self._scope, at)
         for first in range(0, len(lines), STEP):
             walk.take(lines, first, min(first + STEP, len(lines)))
             if self._max_samples and walk.samples > self._max_samples:
                 raise CollectError("samples", f"more samples than max_samples, {self._max_samples}")
             await checkpoint()
         self._heads = walk.heads
-        self._naming.keep({entry.family for entry in walk.series})
-        return News(Reading(lines, walk.known, walk.flags, walk.samples), walk.series, walk.values, True)
+        self._naming.keep({update.family for update in walk.updates})
+        return News(Reading(lines, walk.known, walk.flags, walk.samples), walk.updates, True)
 
 
 class _Walk:
     """A full reading in progress."""
 
-    def __init__(self, naming: Naming, heads: dict[bytes, Known], reserved: frozenset[str], lines: int) -> None:
+    def __init__(
+        self, naming: Naming, heads: dict[bytes, Known], reserved: frozenset[str], lines: int, scope: str, at: float
+    ) -> None:
         self._naming = naming
+        self._scope = scope
+        self._at = at
         self._old = heads
         self._reserved = reserved
         self._announced = Announcements()
@@ -139,8 +149,7 @@ class _Walk:
         self.known: list[Known | None] = [None] * lines
         self.flags = bytearray(lines)
         self.samples = 0
-        self.series: list[Known] = []
-        self.values: list[float] = []
+        self.updates: list[Update] = []
 
     def take(self, lines: list[bytes], first: int, end: int) -> None:
         """Read lines `first` to `end`. Raises CollectError naming a bad one."""
@@ -148,7 +157,7 @@ class _Walk:
         try:
             for place in range(first, end):
                 line = lines[place]
-                start = line.lstrip(b" \t\r")[:1]
+                start = line.lstrip(b" \t")[:1]
                 if start == b"#":
                     self._announced.note(line)
                 elif start:
@@ -160,7 +169,7 @@ class _Walk:
     def _sample(self, place: int, line: bytes) -> None:
         head, _, text = line.rpartition(b" ")
         entry = self._old.get(head)
-        if entry is not None and not text.strip(b"0123456789."):
+        if entry is not None:
             value = parse.number(text)
         else:
             entry, value = self._unknown(place, line)
@@ -171,8 +180,7 @@ class _Walk:
             self.flags[place] |= _DUPLICATE
             return
         self._seen.add(identity)
-        self.series.append(entry)
-        self.values.append(value)
+        self.updates.append(Update(entry.family, entry.labels, value, self._at, self._scope))
 
     def _unknown(self, place: int, line: bytes) -> tuple[Known, float]:
         """A line whose head is new, or is not all before the last space."""
@@ -191,28 +199,14 @@ class _Walk:
         return entry, tail.value
 
 
-def _fast_value(line: bytes, head: bytes) -> float | None:
-    """The value of a line that is `head`, a space and a plain number; else None."""
-    start, _, text = line.rpartition(b" ")
-    if start != head or text.strip(b"0123456789.eE+-"):
-        return None
-    try:
-        return parse.number(text)
-    except parse.LineError:
-        return None
-
-
-def _slow_value(line: bytes, head: bytes) -> parse.Tail | None:
-    """The value of any other line that begins with `head`; None where it is no such line, or a broken one."""
-    if not line.startswith(head):
-        return None
+def _value_after(line: bytes, head: bytes) -> tuple[float, int]:
+    """Value and flag of a line that begins with `head`. Raises LineError where it is another series, or broken."""
     # `a` is the head of `a 1`, not of `a1 5`
-    if not head.endswith((b"}", b" ", b"\t")) and line[len(head) : len(head) + 1] not in (b" ", b"\t"):
-        return None
-    try:
-        return parse.tail(line, len(head))
-    except parse.LineError:
-        return None
+    after = line[len(head) : len(head) + 1]
+    if not line.startswith(head) or not (head.endswith((b"}", b" ", b"\t")) or after in (b" ", b"\t")):
+        raise parse.LineError("another series")
+    tail = parse.tail(line, len(head))
+    return tail.value, _STAMPED if tail.stamped else 0
 
 
 def complete_openmetrics(body: bytes) -> bool:

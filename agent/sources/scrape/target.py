@@ -56,7 +56,7 @@ class Target:
         self._max_bytes = max_bytes
         self._clock = clock
         self._own = tuple(replace(family, constants=naming.constants) for family in FAMILIES)
-        self._reader = Reader(naming, frozenset(family.name for family in FAMILIES), max_samples)
+        self._reader = Reader(name, naming, frozenset(family.name for family in FAMILIES), max_samples)
         self._reading: Reading | None = None
         self._generation = 0
         self._at = 0.0
@@ -70,7 +70,7 @@ class Target:
         begun = anyio.current_time()
         previous = self._reading if cursor == self._generation else None
         try:
-            news = await self._scrape(previous)
+            news = await self._scrape(previous, self._now(started))
         except CollectError as error:
             return self._failed(error, started, anyio.current_time() - begun)
         return self._succeeded(news, started, anyio.current_time() - begun)
@@ -79,14 +79,14 @@ class Target:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _scrape(self, previous: Reading | None) -> News:
+    async def _scrape(self, previous: Reading | None, at: float) -> News:
         with anyio.move_on_after(self._timeout) as patience:
             page = await fetch(self._client, _HEADERS, self._max_bytes)
         if patience.cancelled_caught:
             raise CollectError("timeout", f"no complete answer within {self._timeout:g} s")
         if page.content_type.lower().startswith(_OPENMETRICS) and not complete_openmetrics(page.body):
             raise CollectError("parse", "the OpenMetrics answer does not end in # EOF: it was cut short")
-        return await self._reader.read(page.body, previous)
+        return await self._reader.read(page.body, previous, at)
 
     def _succeeded(self, news: News, started: float, duration: float) -> Collected:
         if self._failing:
@@ -96,12 +96,9 @@ class Target:
         self._generation += 1
         self._stamps += reading.stamped
         self._duplicates += reading.duplicates
-        at = self._now(started)
-        updates = self._self_report(1, duration, reading.samples, at)
         scope = self.name
-        updates += [
-            Update(known.family, known.labels, value, at, scope) for known, value in zip(news.series, news.values, strict=True)
-        ]
+        updates = self._self_report(1, duration, reading.samples, self._at)
+        updates += news.updates
         whole = (scope,)
         return Collected(
             updates,
@@ -118,7 +115,7 @@ class Target:
             self._failing = True
         self._reading = None
         self._generation += 1
-        updates = self._self_report(0, duration, 0, self._now(started))
+        updates = self._self_report(0, duration, 0, self._at)
         return Collected(updates, complete=(self.name,), group=self.name, group_at=started)
 
     def _self_report(self, up: int, duration: float, samples: int, at: float) -> list[Update]:
