@@ -258,7 +258,12 @@ def prometheus(directory: Path) -> Iterator[Prometheus]:
 def pushgateway(directory: Path) -> Iterator[Pushgateway]:
     """Pushgateway, in memory."""
     port = free_port()
-    argv = [binary("prometheus-pushgateway"), f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
+    argv = [
+        binary("prometheus-pushgateway"),
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--persistence.file=",  # Debian has a default here
+        "--log.level=warn",
+    ]
     url = f"http://127.0.0.1:{port}"
     with _serving(argv, url, "/-/ready", directory) as process:
         yield Pushgateway(url, process)

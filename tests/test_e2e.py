@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,9 +62,12 @@ def newest(found: list[Series]) -> dict[Labels, float]:
 def scraping(target: Target, job: str, sinks: dict[str, Any]) -> dict[str, Any]:
     """A configuration that scrapes `target` every second into `sinks`."""
     return {
-        "agent": {"labels": {"site": "berlin"}, "flush_interval_seconds": 1, "state_dir": "none"},
+        "agent": {"labels": {"site": "berlin"}, "flush_interval_seconds": 1, "state_dir": "none", "shutdown_grace_seconds": 1},
         "sinks": sinks,
-        "sources": {"target": {"type": "scrape", "interval_seconds": 1, "targets": [{"url": target.url, "job": job}]}},
+        "sources": {
+            "internal": {"interval_seconds": 1},
+            "target": {"type": "scrape", "interval_seconds": 1, "targets": [{"url": target.url, "job": job}]},
+        },
     }
 
 
@@ -180,8 +184,8 @@ def test_two_sinks_get_the_same_while_a_third_is_down(
     in_prometheus = eventually(lambda: prometheus.samples(selector), "Prometheus holds the series")
 
     assert newest(in_vm) == newest(in_prometheus) == expected("two-sinks", served.address)
-    assert 'cipush_sink_up{sink="dead"} 0' in agent.metrics()
-    assert 'cipush_sink_up{sink="vm"} 1' in agent.metrics()
+    ups = [f'cipush_sink_up{{sink="{name}"}} {up}' for name, up in (("dead", 0), ("vm", 1), ("prometheus", 1))]
+    eventually(lambda: all(up in agent.metrics() for up in ups), f"/metrics says {ups}")
 
 
 def test_a_receiver_that_starts_late_gets_what_it_missed(tmp_path: Path, start_agent: StartAgent, served: Target) -> None:
@@ -196,6 +200,12 @@ def test_a_receiver_that_starts_late_gets_what_it_missed(tmp_path: Path, start_a
     assert min(found[0].timestamps_ms) < missed_ms
 
 
+def idle_seconds(agent: agents.Agent) -> float:
+    """What the agent shows of a number that always grows; 0 before it shows any."""
+    found = re.search(r'^host_cpu_seconds_total\{[^}]*mode="idle"[^}]*\} (\S+)$', agent.metrics(), re.M)
+    return float(found[1]) if found else 0.0
+
+
 def test_sigterm_flushes_the_last_values(victoria_metrics: servers.VictoriaMetrics, start_agent: StartAgent) -> None:
     config = {
         "agent": {"job": "last", "flush_interval_seconds": 600, "state_dir": "none"},
@@ -203,14 +213,16 @@ def test_sigterm_flushes_the_last_values(victoria_metrics: servers.VictoriaMetri
         "sources": {"host": {"interval_seconds": 1}},
     }
     agent = start_agent(config)
-    eventually(lambda: "host_cpu_count" in agent.metrics(), "the host was looked at")
+    first = eventually(lambda: idle_seconds(agent), "the host was looked at")
+    last = eventually(lambda: (now := idle_seconds(agent)) > first and now, "the host was looked at again")
 
     stopped_ms = time.time() * 1000
     code = agent.process.terminate()
 
-    found = victoria_metrics.export('host_cpu_count{job="last"}')
     assert code == 0, agent.process.output()
-    assert [series.timestamps_ms[-1] >= stopped_ms for series in found] == [True]
+    [found] = victoria_metrics.export('host_cpu_seconds_total{job="last", mode="idle"}')
+    assert found.values[-1] >= last
+    assert found.timestamps_ms[-1] >= int(stopped_ms)
 
 
 def test_a_restart_is_not_a_disappearance(prometheus: servers.Prometheus, start_agent: StartAgent, served: Target) -> None:
