@@ -134,6 +134,26 @@ async def test_a_long_explanation_is_cut() -> None:
     assert found.reason == "500 Internal Server Error: " + "x" * MAX_WORDS + "..."
 
 
+async def test_a_body_without_end_costs_its_connection_not_our_time() -> None:
+    long = Answer(status(200, body=b"x" * 1_000_000))
+    async with loopback.receiver(long) as receiver, closing(client_of(receiver.url)) as client:
+        outcomes = [await send(client), await send(client)]
+
+    assert outcomes == [Accepted("200"), Accepted("204")]
+    assert receiver.connections == 2
+
+
+async def test_the_environments_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    found, _ = await sent_to()
+
+    assert found == Accepted("204")
+
+
 async def test_a_compressed_explanation_is_not_unpacked() -> None:
     found, receiver = await sent_to(Answer(status(500, "Content-Encoding: gzip", body=b"\x1f\x8bbomb")))
 

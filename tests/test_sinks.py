@@ -95,16 +95,6 @@ async def test_configured_headers_and_credentials_are_sent(options: dict[str, An
     assert request.headers[header] == value
 
 
-async def test_the_environments_proxies_and_netrc_are_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "netrc").write_text("machine h login u password p\n")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-
-    request = await sent(remote_write, block(1))
-
-    assert "authorization" not in request.headers
-
-
 async def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     file, recorder = tmp_path / "token", Recorder()
     file.write_text("first\n")
