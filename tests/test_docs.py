@@ -4,6 +4,7 @@ A fence may have an HTML comment on the line before it:
 
 - `<!-- not run: reason -->`: the reason is checked to be there, the commands are not run;
 - `<!-- until: text -->`: the command runs until `text` appears in its output, then gets SIGTERM and must exit 0;
+- `<!-- beside: command -->`: the commands are run while that command runs, once it is ready;
 - `<!-- file: name -->`: the fence is written to that file, for the commands further down in the document.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import clean_env
-from tests.servers import eventually, free_port
+from tests.servers import answers, eventually, free_port, running
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -131,7 +132,7 @@ def environment(home: Path) -> dict[str, str]:
 @pytest.mark.parametrize("fence", ALL, ids=str)
 def test_every_fence_says_what_it_is(fence: Fence) -> None:
     assert fence.language in LANGUAGES, f"name the language, one of {sorted(LANGUAGES)}"
-    assert fence.mark in {"", "not run", "until", "file"}
+    assert fence.mark in {"", "not run", "until", "beside", "file"}
     assert fence.note or not fence.mark, "say why, or what"
 
 
@@ -149,6 +150,11 @@ def test_every_command_does_what_the_text_says(fence: Fence, home: Path) -> None
     env = environment(home)
     if fence.mark == "until":
         run_until(fence.text, fence.note, home, env)
+    elif fence.mark == "beside":
+        with running(["sh", "-c", f"exec {fence.note}"], home / "beside.log", env, home) as beside:
+            ready = f"http://{env['CIPUSH_SERVER__LISTEN_ADDRESS']}/ready"
+            eventually(lambda: answers(beside, ready), f"{fence.note} is ready")
+            run(fence.text, home, env)
     else:
         run(fence.text, home, env)
 
