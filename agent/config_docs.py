@@ -45,6 +45,8 @@ def schema() -> dict[str, Any]:
     wanted: list[tuple[Any, Literal["validation"]]] = [(Core, "validation"), *((model, "validation") for _, _, model in models)]
     refs, definitions = models_json_schema(wanted, ref_template="#/$defs/{model}", schema_generator=_Quiet)
     top = definitions["$defs"].pop(refs[Core, "validation"]["$ref"].rpartition("/")[2])
+    for definition in (top, *definitions["$defs"].values()):
+        _allow_empty(definition, definitions["$defs"])
     properties = dict(top["properties"])
     for section in REGISTRIES:
         here = {kind: refs[model, "validation"] for place, kind, model in models if place == section}
@@ -64,6 +66,15 @@ def schema() -> dict[str, Any]:
         "properties": properties,
         "$defs": definitions["$defs"],
     }
+
+
+def _allow_empty(definition: dict[str, Any], definitions: Mapping[str, Any]) -> None:
+    """A section with nothing below it (`queue:`) has its defaults."""
+    for name, value in definition.get("properties", {}).items():
+        ref = value.get("$ref", "")
+        if definitions.get(ref.rpartition("/")[2], {}).get("type") == "object":
+            rest = {key: inner for key, inner in value.items() if key != "$ref"}
+            definition["properties"][name] = {**rest, "anyOf": [{"$ref": ref}, {"type": "null"}]}
 
 
 def example() -> str:
