@@ -20,6 +20,7 @@ _GROUPED = (Kind.HISTOGRAM, Kind.GAUGEHISTOGRAM, Kind.SUMMARY)
 _NAMELESS = (Kind.HISTOGRAM, Kind.GAUGEHISTOGRAM)
 """Kinds without a sample called like the family."""
 _EXPORTED = "exported_"
+MAX_TEXTS = 20_000
 
 
 @dataclass(slots=True)
@@ -87,6 +88,8 @@ class Naming:
         self._constants = dict(constants)
         self._honor = honor_labels
         self._families: dict[tuple[str, tuple[str, ...], parse.Pairs], Family] = {}
+        self._texts: dict[str, str] = {}
+        """Label values seen lately: most stand in many series, and are kept once."""
         self._plans: dict[tuple[str, tuple[str, ...]], _Plan] = {}
 
     @property
@@ -97,7 +100,10 @@ class Naming:
     def series(self, name: str, scraped: parse.Pairs, announced: Announcements) -> tuple[Family, tuple[str, ...]]:
         """Family and label values of a sample; equal for every way to write the same series."""
         names = tuple([key for key, _ in scraped])
-        values = tuple([value for _, value in scraped])
+        texts = self._texts
+        if len(texts) > MAX_TEXTS:
+            texts.clear()
+        values = tuple([texts.setdefault(value, value) for _, value in scraped])
         plan = self._plans.get((name, names))
         if plan is not None and all(values):
             return plan.family, tuple([values[place] for place in plan.order])
