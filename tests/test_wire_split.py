@@ -106,3 +106,8 @@ def test_no_bytes_raise_anything_but_value_error(raw: bytes, encoding: Encoding)
         except ValueError:
             continue
         assert len(found) in (1, 2)
+
+
+def test_a_snappy_block_that_announces_too_much_is_not_unpacked() -> None:
+    with pytest.raises(ValueError, match="larger"):
+        halves(replace(EMPTY, payload=b"\xff\xff\xff\x7f" + b"x" * 100))
