@@ -177,7 +177,9 @@ def _models(environ: Mapping[str, str], overrides: Sequence[tuple[str, str]], tr
                 tree.assign((*path, "type"), kind, "name of the section" if given is None else tree.origins.get(path, ""))
             models[path] = options_of(registry, kind)
     if not any(section.get("type") == "internal" for section in tree.data["sources"].values() if isinstance(section, dict)):
-        tree.data["sources"].setdefault("internal", {}).setdefault("type", "internal")
+        if ("sources", "internal") in models:
+            problems.at(("sources", "internal"), "is the name of the agent's own numbers; give this source another")
+        tree.assign(("sources", "internal", "type"), "internal", "default")
         models["sources", "internal"] = options_of(SOURCES, "internal")
     return models
 

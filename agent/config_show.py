@@ -50,22 +50,33 @@ def _without_query(url: str) -> str:
     return parts._replace(query="****").geturl() if parts.query else url
 
 
-def _lines(key: str, value: Any, path: Path, indent: str, origins: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _lines(
+    key: str, value: Any, path: Path, indent: str, origins: Mapping[str, str], unsaid: str = "default"
+) -> Iterator[tuple[str, str]]:
+    """(line, origin) of one key and everything below it; `unsaid` is the origin of what nobody wrote."""
     items = _items(value)
     if items is None and isinstance(value, (list, tuple)) and any(_items(item) is not None for item in value):
-        yield f"{indent}{key}:", origins.get(dotted(path), "default")
+        yield f"{indent}{key}:", origins.get(dotted(path), unsaid)
         for at, item in enumerate(value):
             mark = "- "
             for name, inner in (_items(item) or {}).items():
-                for text, origin in _lines(name, inner, (*path, at, name), indent + "    ", origins):
+                for text, origin in _lines(name, inner, (*path, at, name), indent + "    ", origins, _unsaid(item, name)):
                     yield (indent + "  " + mark + text[len(indent) + 4 :] if mark == "- " else text), origin
                     mark = "  "
     elif items:
         yield f"{indent}{key}:", ""
         for name, inner in items.items():
-            yield from _lines(name, inner, (*path, name), indent + "  ", origins)
+            yield from _lines(name, inner, (*path, name), indent + "  ", origins, _unsaid(value, name))
     else:
-        yield f"{indent}{key}: {'{}' if items is not None else scalar(value)}", origins.get(dotted(path), "default")
+        yield f"{indent}{key}: {'{}' if items is not None else scalar(value)}", origins.get(dotted(path), unsaid)
+
+
+def _unsaid(section: Any, name: str) -> str:
+    """Where a value came from that nobody wrote: a user name taken out of an address is no default."""
+    field = type(section).model_fields.get(name) if isinstance(section, BaseModel) else None
+    if field is None or getattr(section, name) == field.get_default(call_default_factory=True):
+        return "default"
+    return "derived"
 
 
 def _items(value: Any) -> dict[str, Any] | None:

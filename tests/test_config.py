@@ -129,6 +129,7 @@ def test_no_problem_shows_a_secret(tmp_path: Path, text: str) -> None:
         ("agent: {labels: {site: 5}}", "cipush.yml:1: agent.labels.site: must be text; quote it (got 5)"),
         ("agent: {labels: {a-b: x}}", "cipush.yml:1: agent.labels: 'a-b' is not a label name"),
         ("agent: {job: ''}", "cipush.yml:1: agent.job: must not be empty"),
+        ("sources: {internal: {type: host}}", "cipush.yml:1: sources.internal: is the name of the agent's own numbers"),
         ("agent: [1]", "cipush.yml:1: agent: must be a mapping"),
         ("sinks: [{type: stdout}]", "cipush.yml:1: sinks: must be a mapping"),
         ("server: {tls_cert_file: /nope/x.pem}", "cipush.yml:1: server: tls_cert_file and tls_key_file belong together"),
@@ -233,6 +234,7 @@ def test_what_is_in_force_is_shown_with_its_origin_and_without_secrets(tmp_path:
     assert 'auth_token: "****" # CIPUSH_SERVER_AUTH_TOKEN' in lines
     assert "flush_interval_seconds: 15 # default" in lines
     assert f'url: "http://vm/x?****" # {tmp_path}/cipush.yml:4' in lines
+    assert 'username: "u" # derived' in lines
     assert 'type: "host" # name of the section' in lines
 
 
