@@ -27,6 +27,9 @@ from agent.wire.compress import compress
 
 log = logging.getLogger(__name__)
 
+FIRST_SECONDS = 1.0
+"""When the first interval flush takes place, after start."""
+
 DURATION = Family(
     "cipush_flush_duration_seconds",
     Kind.HISTOGRAM,
@@ -144,8 +147,12 @@ class Flusher:
                     self._store.remove_view(output.view)
 
     async def run(self) -> None:
-        """Flush on the interval until cancelled; a late flush shifts none of the next."""
-        due = anyio.current_time() + self._interval
+        """Flush on the interval until cancelled; a late flush shifts none of the next.
+
+        The first comes soon: somebody who has just started the agent waits for it. It stays behind the
+        start by that much, so that collects on the same interval are done when their flush comes.
+        """
+        due = anyio.current_time() + min(FIRST_SECONDS, self._interval / 4)
         while True:
             await anyio.sleep_until(due)
             await self.flush()

@@ -6,7 +6,6 @@ server, last flush, lanes, state.
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import sys
@@ -23,6 +22,7 @@ from agent.config import resolve_state_dir
 from agent.config_model import Config, Loaded
 from agent.errors import CipushError, ConfigError, TemporaryError
 from agent.flush import Flusher
+from agent.garbage import Garbage
 from agent.parts import Lanes, Sources
 from agent.plugin import Context
 from agent.selfmon import SelfMonitor, counter, gauge
@@ -132,8 +132,9 @@ class Runtime:
             self._tasks = tasks
             background = anyio.CancelScope()
             tasks.start_soon(self._background, background)
-            # what start-up made lives as long as the agent: the collector need not look at it again
-            gc.freeze()
+            garbage = Garbage()
+            garbage.install()
+            stack.callback(garbage.remove)
             logger.info("ready: listening on %s, %d sinks, %d sources", self.address, len(config.sinks), len(config.sources))
             task_status.started(self.address)
             await self.stopping.wait()

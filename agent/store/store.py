@@ -380,7 +380,9 @@ class Store:
 
     # -- readers -----------------------------------------------------------------------------------
 
-    def walk(self, view: View, group: str, timestamp_ms: int, now: float, heartbeat: float) -> Generator[Rendered | None, None, None]:
+    def walk(
+        self, view: View, group: str, timestamp_ms: int, now: float, heartbeat: float
+    ) -> Generator[Rendered | None, None, None]:
         """Write a view's pages of one flush group, one a step; see `View.walk`."""
         yield from view.walk(group, timestamp_ms, now, self._ends, heartbeat)
         self.page_bytes = sum(view.size for view in self.views)

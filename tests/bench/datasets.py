@@ -10,7 +10,8 @@ from agent.model import Family, Kind, Update
 BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
 """Nine finite buckets: a row is sent as twelve series."""
 STATUSES = ("success", "failed", "canceled", "skipped")
-WORDS = "deploy build lint unit e2e docs release nightly mobile backend frontend infra search billing auth api worker".split()
+_WORDS = "deploy build lint unit e2e docs release nightly mobile backend frontend infra search billing auth api worker"
+WORDS = _WORDS.split()
 LABELS = ("project", "namespace", "runner", "branch", "pod", "stage", "image", "node")
 
 

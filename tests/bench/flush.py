@@ -17,10 +17,12 @@ from random import Random
 import anyio
 import httpx
 import psutil
+from anyio.lowlevel import checkpoint
 
 from agent.backoff import Hosts
 from agent.deliver import Lane
 from agent.flush import Flusher
+from agent.garbage import Garbage
 from agent.model import Collected
 from agent.plugin import Context, Policy
 from agent.selfmon import SelfMonitor
@@ -47,7 +49,7 @@ class Sent:
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.bytes += len(request.content)
         self.requests += 1
-        return httpx.Response(204)
+        return httpx.Response(204, stream=httpx.ByteStream(b""))
 
 
 async def ticker(lateness: list[float]) -> None:
@@ -60,6 +62,7 @@ async def ticker(lateness: list[float]) -> None:
 
 async def measure(series: int, dataset: str, protocol: str) -> dict[str, object]:
     """One store, born and flushed."""
+    Garbage().install()
     data = DATASETS[dataset](series)
     wall = [WALL]
     sent = Sent()
@@ -72,14 +75,11 @@ async def measure(series: int, dataset: str, protocol: str) -> dict[str, object]
     lane = Lane("bench", sink, MemoryQueue(1 << 30), Policy(), monitor, lambda: wall[0], Random(1), Hosts())
     flusher.attach(lane, module.PROTOCOL, module.ENCODING, LabelRules({"job": "cipush", "instance": "bench-1"}))
     feed = store.add_feed("bench")
-    begun = time.process_time()
-    made = 0.0
+    born_cpu = 0.0
     for step in births(data):
         at = time.process_time()
         store.apply(feed, Collected(step), wall[0], 15)
-        made += time.process_time() - at
-    born_cpu = made
-    del begun
+        born_cpu += time.process_time() - at
     flush_cpu = apply_cpu = 0.0
     lateness: list[float] = []
     async with anyio.create_task_group() as tasks:
@@ -94,8 +94,7 @@ async def measure(series: int, dataset: str, protocol: str) -> dict[str, object]
                 at = time.process_time()
                 store.apply(feed, Collected(step), wall[0], 15)
                 apply_cpu += time.process_time() - at
-                await anyio.sleep(0)
-            lateness.clear() if flush == 1 else None
+                await checkpoint()
             at = time.process_time()
             await flusher.flush()
             await lane.drained()
