@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from agent.cli import main
 from agent.cli_ask import explain_text, status_text
 from agent.config_docs import example
+from tests import servers
 from tests.agents import clean_env
 from tests.servers import free_port
 
@@ -180,6 +181,23 @@ def test_check_online_tells_sinks_and_targets_that_are_down(home: Path) -> None:
     assert "sink out: ok" in result.stdout
     assert re.search(r"^source node, poller \S+: FAILED: down: ", result.stdout, re.M)
     assert "check --online failed for sink vm, source node" in result.stderr or "source node, sink vm" in result.stderr
+
+
+def test_check_online_reads_a_canary_back(
+    home: Path, victoria_metrics: servers.VictoriaMetrics, prometheus: servers.Prometheus, pushgateway: servers.Pushgateway
+) -> None:
+    (home / "cipush.yml").write_text(
+        f"sinks:\n  vm: {{type: remote_write, url: '{victoria_metrics.url}/api/v1/write'}}\n"
+        f"  vm_import: {{url: '{victoria_metrics.url}/api/v1/import'}}\n"
+        f"  prometheus: {{type: remote_write, url: '{prometheus.url}/api/v1/write'}}\n"
+        f"  pushgateway: {{url: '{pushgateway.url}', on_shutdown: delete}}\n"
+    )
+
+    done = cipush("check", "--online")
+
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("took a canary sample and gave it back") == 4
+    assert pushgateway.samples("cipush_check_canary") == []
 
 
 def test_metrics_lists_what_sources_and_core_declare() -> None:
