@@ -53,8 +53,8 @@ generate: .venv/.tests
 		agent/wire/remote_write.proto agent/wire/remote_write2.proto
 
 bench: .venv/.tests
-	@for bench in $(basename $(notdir $(filter-out tests/bench/_%,$(wildcard tests/bench/*.py)))); do \
-		$(BIN)/python -m tests.bench.$$bench || exit 1; done
+	@for file in $$(grep -l __main__ tests/bench/*.py); do \
+		$(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build

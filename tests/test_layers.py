@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("net",),
     ("sources", "sinks"),
     ("poll", "commit", "flush", "deliver", "web"),
-    ("runtime", "parts", "view", "config"),
+    ("runtime", "parts", "view", "garbage", "config"),
     ("cli", "__main__"),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
@@ -34,6 +34,7 @@ NEIGHBOURS = {
     ("runtime", "view"),  # what it shows of itself
     ("view", "runtime"),  # its type only
     ("view", "config"),
+    ("runtime", "garbage"),
     ("__main__", "cli"),  # python -m agent
 }
 SIM_RANK = RANKS["runtime"] - 0.5
