@@ -55,6 +55,11 @@ def histogram_names(table: Table) -> list[tuple[str, str]]:
     return [(f"{table.name}_bucket", bound) for bound in bounds] + [(f"{table.name}_sum", ""), (f"{table.name}_count", "")]
 
 
+def sample_names(table: Table) -> list[tuple[str, str]]:
+    """(sample name, `le` value or "") of any row's records, in wire order."""
+    return histogram_names(table) if table.width > 1 else [(table.name, "")]
+
+
 class Encoder(TypingProtocol):
     """Turns a row's labels into its records."""
 

@@ -8,7 +8,7 @@ values: values are read from the tables when the page is written.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.model import Protocol
@@ -20,6 +20,12 @@ PAGE_RECORDS = 10_000
 PAGE_BYTES = 2 << 20
 FRAGMENTED_ROWS = 16
 """A page whose runs are shorter than this on average is put in table order at its next visit."""
+
+
+Place = tuple[Table, int]
+"""A row of a table."""
+Heirs = Callable[[Table, tuple[str, ...]], tuple[Sequence[Place], Sequence[int]]]
+"""(table, labels of an ended row) -> rows in which its series live again, and the numbers of its records that do not."""
 
 
 class Run:
@@ -123,11 +129,11 @@ class Page:
             and len({run.table for run in self.runs}) < len(self.runs)
         )
 
-    def rebuild(self) -> list[tuple[int, int]]:
+    def rebuild(self, heirs: Heirs, group: Group, inherit: Callable[[Place], None]) -> list[tuple[int, int]]:
         """Take out ended rows, put the rest in table order; returns the record spans whose series are owed a marker.
 
-        The spans refer to the old body, which the caller still holds. A series that was never sent, or that
-        lives again in another row, is owed none.
+        The spans refer to the old body, which the caller still holds. A series that was never sent is owed none,
+        neither is one that lives again in another row: that row inherits the debt.
         """
         order: dict[Table, tuple[array[int], list[tuple[int, int]]]] = {}
         owed: list[tuple[int, int]] = []
@@ -143,8 +149,11 @@ class Page:
                         spans[-1] = (spans[-1][0], end)
                     else:
                         spans.append((first, end))
-                elif first < self.sent and table.labels[row] not in table.index:
-                    owed.append((first, end))
+                elif first < self.sent or (table, row) in group.indebted:
+                    places, records = heirs(table, table.labels[row])
+                    for place in places:
+                        inherit(place)
+                    owed += [(first + number, first + number + 1) for number in records]
                 first = end
         kept = [span for _, spans in order.values() for span in spans]
         self.body = self.body.select(kept)
@@ -157,14 +166,16 @@ class Page:
 class Group:
     """The pages of one flush group in one view."""
 
-    __slots__ = ("clean", "open", "pages", "walking")
+    __slots__ = ("clean", "indebted", "open", "pages", "walking")
 
-    def __init__(self) -> None:
+    def __init__(self, clean: int) -> None:
         self.pages: list[Page] = []
         self.open: Page | None = None
         self.walking = False
-        self.clean = 0
+        self.clean = clean
         """Every row that ended before this count of ends is out of these pages."""
+        self.indebted: set[Place] = set()
+        """Rows not sent yet, of series that were sent from an earlier row: they are owed a marker all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +206,10 @@ class View:
 
     def group(self, name: str) -> Group:
         """The pages of a flush group, made on first use."""
-        return self._groups.setdefault(name, Group())
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(self._ticks.ends)
+        return group
 
     def drop_group(self, name: str) -> None:
         """Forget a flush group that has no series left."""
@@ -220,38 +234,42 @@ class View:
         """Drop what is kept for a table whose feed is gone."""
         self._encoder.forget(table)
 
-    def walk(self, name: str, timestamp_ms: int, now: float, ends: int, heartbeat: float) -> Iterator[Rendered | None]:
+    def walk(self, name: str, timestamp_ms: int, now: float, heartbeat: float, heirs: Heirs) -> Iterator[Rendered | None]:
         """Write the pages of a group, one a step; None is a page that need not be sent.
 
-        `ends`: how many series had ended when the walk began. `heartbeat` in seconds: an unchanged page
-        younger than that is not sent; 0 sends everything. Markers of ended series come last, in requests of
-        their own; a walk that is closed early loses them. Raises RuntimeError when a walk is on already.
+        `heartbeat` in seconds: an unchanged page younger than that is not sent; 0 sends everything. Markers
+        of ended series come last, in requests of their own; a walk that is closed early loses them. Raises
+        RuntimeError when a walk is on already.
         """
         group = self.group(name)
         if group.walking:
             raise RuntimeError(f"group {name!r}: a walk is already on")
         group.walking = True
         group.open = None
+        ends, indebted = self._ticks.ends, set(group.indebted)
         try:
             _coalesce(group)
             owed: list[Body] = []
             for page in list(group.pages):
-                yield self._visit(page, owed, timestamp_ms, now, heartbeat)
-            group.pages = [page for page in group.pages if page.records]
+                yield self._visit(group, page, owed, timestamp_ms, now, heartbeat, heirs)
             for body in _packed(owed):
                 payload, samples = body.markers(timestamp_ms)
                 yield Rendered(payload, samples, samples)
             group.clean = ends
+            group.indebted -= indebted  # every page they can be in was visited
         finally:
             group.walking = False
+            group.pages = [page for page in group.pages if page.records]
             if group.pages:
                 group.open = group.pages[-1]
 
-    def _visit(self, page: Page, owed: list[Body], timestamp_ms: int, now: float, heartbeat: float) -> Rendered | None:
+    def _visit(
+        self, group: Group, page: Page, owed: list[Body], timestamp_ms: int, now: float, heartbeat: float, heirs: Heirs
+    ) -> Rendered | None:
         newest = max(run.newest_change() for run in page.runs)
         if newest == DEAD or page.fragmented():
             old = page.body
-            spans = page.rebuild()
+            spans = page.rebuild(heirs, group, self._inherit)
             if spans and self.protocol is Protocol.REMOTE_WRITE:
                 owed.append(old.select(spans))
             if not page.records:
@@ -264,6 +282,9 @@ class View:
         page.sent = page.records
         page.sent_at = now
         return Rendered(payload, samples)
+
+    def _inherit(self, place: Place) -> None:
+        self.group(place[0].group).indebted.add(place)
 
 
 def _coalesce(group: Group) -> None:

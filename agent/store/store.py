@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.model import Collected, Family, Priority, Protocol, Update
-from agent.store.encode import LabelRules
-from agent.store.evict import stalest
-from agent.store.pages import Rendered, View
+from agent.store.encode import LabelRules, sample_names
+from agent.store.ended import Ended
+from agent.store.evict import KeptOut, stalest
+from agent.store.pages import Place, Rendered, View
 from agent.store.table import DEAD, Feed, Scope, Table, Ticks, same_shape
 
 STEP = 2_000
 """Updates applied between two chances for others to run: 2,000 births take about 10 ms."""
 EXPIRY_STEP = 20_000
-KEEP_OUT = 100_000
-"""Refused and evicted series remembered, so that they stay out for their TTL."""
-KEEP_ENDINGS = 10_000
 ROOM = 0.95
 """A full store is swept down to this share of its limits."""
 
@@ -37,15 +35,6 @@ class Limits:
     max_bytes: int = 512 << 20
     default_ttl_seconds: float = 300.0
     flush_interval_seconds: float = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """When and why a series ended."""
-
-    source: str
-    at: float
-    reason: str
 
 
 class Store:
@@ -63,15 +52,15 @@ class Store:
         """Live series by priority; a histogram row counts as the series it is sent as."""
         self.row_bytes = [0] * len(Priority)
         self.page_bytes = 0
+        """Bytes of all pages, the share of ended series taken off."""
         self.counts: Counter[tuple[str, ...]] = Counter()
         """("expired",), ("evicted", reason, priority), ("refused", reason), ("ended",), ("late",)."""
-        self.endings: OrderedDict[tuple[Table, tuple[str, ...]], Ending] = OrderedDict()
-        self._out: dict[tuple[Table, tuple[str, ...]], float] = {}
+        self._ended = Ended(self.ticks)
+        self.endings = self._ended.endings
+        self.kept_out = KeptOut()
         self._scopes: list[Scope] = []
+        self._free_scopes: list[int] = []
         self._siblings: dict[tuple[str, tuple[tuple[str, str], ...], frozenset[str]], list[Table]] = {}
-        self._ends = 0
-        self._ended: dict[str, deque[tuple[int, Table, int]]] = {}
-        self._readers: list[int] = []
         self._strings: dict[str, str] = {}
         self._full_until = [-math.inf] * len(Priority)
 
@@ -100,9 +89,12 @@ class Store:
             del self.feeds[feed.name]
         for group in {table.group for table in feed.tables.values()}:
             self._reclaim(group)
+        for table in [table for table in feed.tables.values() if table.unused]:
+            self._close_table(table)
+        self._free_scopes += [scope.number for scope in feed.scopes.values() if not scope.held]
 
     def add_view(self, protocol: Protocol, rules: LabelRules) -> View:
-        """A new view of every series there is."""
+        """A new view of every series there is, in one step: 3-6 us a series; only configuration changes do this."""
         view = View(protocol, rules, self.ticks)
         for table in self.tables:
             for row in table.index.values():
@@ -124,20 +116,33 @@ class Store:
 
     def applying(self, feed: Feed, collected: Collected, now: float, interval: float = 0.0) -> Iterator[None]:
         """Take over what was collected, in steps. `interval`: seconds until the poller's next collect."""
+        if feed.removed:
+            return
         complete = {name: self._scope(feed, name) for name in collected.complete}
+        for scope in complete.values():
+            scope.held += 1
+            scope.lost_until = 0.0  # what this listing loses is noted anew
         listed: dict[Table, set[int]] = {}
         updates = collected.updates
-        for first in range(0, len(updates), STEP):
+        try:
+            for first in range(0, len(updates), STEP):
+                if feed.removed:
+                    return
+                self._apply_step(feed, collected.group, updates[first : first + STEP], now, interval, complete, listed)
+                yield
             if feed.removed:
                 return
-            self._apply_step(feed, collected.group, updates[first : first + STEP], now, interval, complete, listed)
-            yield
-        for name in collected.unchanged:
-            scope = self._scope(feed, name)
-            scope.confirmed, scope.interval, scope.prolonged_until = now, interval, 0.0
-        for scope in complete.values():
-            scope.interval, scope.prolonged_until, scope.lost_until = interval, 0.0, 0.0
-            self._end_unlisted(scope, listed, now)
+            for name in collected.unchanged:
+                scope = self._scope(feed, name)
+                scope.confirmed, scope.interval, scope.prolonged_until = now, interval, 0.0
+            for scope in complete.values():
+                scope.interval, scope.prolonged_until = interval, 0.0
+                self._end_unlisted(scope, listed, now)
+        finally:
+            for scope in complete.values():
+                scope.held -= 1
+                if feed.removed and not scope.held:
+                    self._free_scopes.append(scope.number)
 
     def prolong(self, feed: Feed, until: float) -> None:
         """Its poller failed: nothing of the feed expires before `until`."""
@@ -202,8 +207,9 @@ class Store:
                 self.counts["refused", "invalid"] += 1
                 continue
             if scope_of[row] != number:
+                self._scopes[scope_of[row]].live -= 1
                 scope_of[row] = number
-                scope.rows.setdefault(table, array("I")).append(row)
+                scope.take(table, row)
             if completes:
                 listed.setdefault(table, set()).add(row)
 
@@ -228,9 +234,17 @@ class Store:
     def _scope(self, feed: Feed, name: str) -> Scope:
         scope = feed.scopes.get(name)
         if scope is None:
-            scope = feed.scopes[name] = Scope(feed, name, len(self._scopes))
-            self._scopes.append(scope)
+            number = self._free_scopes.pop() if self._free_scopes else len(self._scopes)
+            scope = feed.scopes[name] = Scope(feed, name, number)
+            self._scopes[number : number + 1] = [scope]
         return scope
+
+    def _drop_scopes(self) -> None:
+        """Forget scopes without a series that no collect is under way for."""
+        for feed in self.feeds.values():
+            for scope in [s for s in feed.scopes.values() if not (s.live or s.held or s.lost_until)]:
+                del feed.scopes[scope.name]
+                self._free_scopes.append(scope.number)
 
     def _open_table(self, feed: Feed, family: Family, group: str) -> Table | None:
         try:
@@ -239,7 +253,7 @@ class Store:
             return None
         feed.tables[family, group] = table
         self.tables.append(table)
-        self._siblings.setdefault((table.name, table.constants, frozenset(family.labels)), []).append(table)
+        self._siblings.setdefault(table.key, []).append(table)
         return table
 
     def _birth(self, table: Table, update: Update, scope: Scope, now: float, tick: int) -> int | None:
@@ -251,7 +265,9 @@ class Store:
         if refusal:
             self.counts["refused", refusal] += 1
             if refusal in ("source_limit", "store_full"):
-                self._keep_out(table, labels, scope, now)
+                self.kept_out.add(table, labels, scope, now)
+            elif refusal == "kept_out":
+                scope.lose(self.kept_out.until(table, labels))
             return None
         strings = self._strings
         if len(strings) > 20_000:
@@ -259,7 +275,8 @@ class Store:
         labels = tuple([strings.setdefault(text, text) for text in labels])
         row = table.add(labels, cells, update.at, now, tick, scope.number)
         table.next_expiry = min(table.next_expiry, now)
-        scope.rows.setdefault(table, array("I")).append(row)
+        table.empty_since = None
+        scope.take(table, row)
         priority = table.family.priority
         self.series[priority] += table.width
         self.row_bytes[priority] += table.cost(labels)
@@ -270,14 +287,10 @@ class Store:
 
     def _refusal(self, table: Table, labels: tuple[str, ...], now: float) -> str:
         """Why a birth is refused, or ""; makes room in a full store where that is allowed."""
-        if self._out and self._out.get((table, labels), 0.0) > now:
+        if self.kept_out.until(table, labels) > now:
             return "kept_out"
-        siblings = self._siblings[table.name, table.constants, frozenset(table.family.labels)]
-        if len(siblings) > 1:
-            pairs = dict(zip(table.family.labels, labels, strict=True))
-            for other in siblings:
-                if other is not table and tuple([pairs[name] for name in other.family.labels]) in other.index:
-                    return "duplicate"
+        if len(self._siblings[table.key]) > 1 and any(True for _ in self._elsewhere(table, labels)):
+            return "duplicate"
         feed, priority = table.feed, table.family.priority
         if feed.max_series and feed.series + table.width > feed.max_series:
             return "source_limit"
@@ -285,68 +298,78 @@ class Store:
             return "store_full"
         return ""
 
+    def _elsewhere(self, table: Table, labels: tuple[str, ...]) -> Iterator[Place]:
+        """Live rows of these labels in other tables of the same name."""
+        siblings = self._siblings.get(table.key, ())
+        if len(siblings) > 1:
+            pairs = dict(zip(table.family.labels, labels, strict=True))
+            for other in siblings:
+                row = other.index.get(tuple([pairs[name] for name in other.family.labels]))
+                if row is not None and other is not table:
+                    yield other, row
+
+    def _heirs(self, table: Table, labels: tuple[str, ...]) -> tuple[Sequence[Place], Sequence[int]]:
+        """See `pages.Heirs`."""
+        row = table.index.get(labels)
+        if row is not None:
+            return [(table, row)], ()
+        places = list(self._elsewhere(table, labels))
+        if not places:
+            return (), range(table.width)
+        alive = {sample for other, _ in places for sample in sample_names(other)}
+        return places, [number for number, sample in enumerate(sample_names(table)) if sample not in alive]
+
     def _full(self, width: int) -> bool:
         return self.total_series + width > self.limits.max_series or self.bytes >= self.max_bytes
 
     def _make_room(self, table: Table, now: float) -> bool:
-        priority = table.family.priority
+        """Sweep a full store for a birth into `table`; whether there is room now."""
+        priority, width = table.family.priority, table.width
         if now < self._full_until[priority]:
             return False
-        self.page_bytes = sum(view.size for view in self.views)
-        if not self._full(table.width):
-            return True
-        reason = "max_series" if self.total_series + table.width > self.limits.max_series else "max_bytes"
+        reason = "max_series" if self.total_series + width > self.limits.max_series else "max_bytes"
         idle = now - 2 * self.limits.flush_interval_seconds
-        per_series = self.page_bytes / max(1, self.total_series)
-        excess = max(self.total_series + table.width - ROOM * self.limits.max_series, 0.0)
-        excess_bytes = self.bytes - ROOM * self.max_bytes
         for level in range(priority + 1):
-            before = now + 1 if level < priority else idle
-            tables = [t for t in self.tables if t.family.priority == level]
-            wanted = int(max(excess, excess_bytes / 200)) + 1
-            for victim, row in stalest(tables, self._scopes, wanted, before):
-                if excess <= 0 and excess_bytes <= 0:
+            tables = [t for t in self.tables if t.family.priority == level and t.index]
+            before = math.inf if level < priority else idle
+            while excess := self._excess(width):
+                victims = stalest(tables, self._scopes, excess, before)
+                for victim, row in victims:
+                    if self._excess(width):
+                        self._evict(victim, row, reason, now)
+                if not victims:
                     break
-                excess -= victim.width
-                excess_bytes -= victim.cost(victim.labels[row]) + per_series * victim.width
-                self._evict(victim, row, reason, now)
-        self.page_bytes -= int(per_series * max(0.0, (self.page_bytes / max(per_series, 1e-9)) - self.total_series))
-        if self._full(table.width):
+        if self._full(width):
             self._full_until[priority] = now + self.limits.flush_interval_seconds
             return False
         return True
 
+    def _excess(self, width: int) -> int:
+        """About how many series have to leave before the store is swept, `width` new ones counted in."""
+        total, used = self.total_series, self.bytes
+        series = total + width - ROOM * self.limits.max_series
+        share = (used - ROOM * self.max_bytes) / used * total if used else 0.0
+        return math.ceil(max(series, share, 0.0))
+
     def _evict(self, table: Table, row: int, reason: str, now: float) -> None:
         self.counts["evicted", reason, table.family.priority.name.lower()] += 1
-        self._keep_out(table, table.labels[row], self._scopes[table.scope[row]], now)
+        self.kept_out.add(table, table.labels[row], self._scopes[table.scope[row]], now)
         self._end(table, row, f"evicted: {reason}", now)
 
-    def _keep_out(self, table: Table, labels: tuple[str, ...], scope: Scope, now: float) -> None:
-        until = now + table.ttl
-        if len(self._out) >= KEEP_OUT:
-            self._out = {key: when for key, when in self._out.items() if when > now}
-        if len(self._out) < KEEP_OUT:
-            self._out[table, labels] = until
-        scope.lost_until = until
-
     def _end(self, table: Table, row: int, reason: str, now: float) -> None:
-        labels = table.labels[row]
+        width, priority = table.width, table.family.priority
+        self.page_bytes -= self.page_bytes * width // self.total_series
+        self._ended.add(table, row, reason, now)
+        self._scopes[table.scope[row]].live -= 1
+        self.series[priority] -= width
+        self.row_bytes[priority] -= table.cost(table.labels[row])
+        table.feed.series -= width
         table.end(row)
-        priority = table.family.priority
-        self.series[priority] -= table.width
-        self.row_bytes[priority] -= table.cost(labels)
-        table.feed.series -= table.width
-        self._ends += 1
-        self._ended.setdefault(table.group, deque()).append((self._ends, table, row))
-        self.endings[table, labels] = Ending(table.feed.name, now, reason)
-        self.endings.move_to_end((table, labels))
-        if len(self.endings) > KEEP_ENDINGS:
-            self.endings.popitem(last=False)
 
     # -- time --------------------------------------------------------------------------------------
 
     def expiring(self, now: float) -> Iterator[None]:
-        """End the series whose TTL has run out, in steps."""
+        """End the series whose TTL has run out, in steps; let go of tables and scopes that nothing uses."""
         for table in list(self.tables):
             if table.next_expiry <= now:
                 nearest = math.inf
@@ -355,6 +378,14 @@ class Store:
                     yield
                 # looked at again no sooner than a twentieth of its TTL: that is how exact a TTL is
                 table.next_expiry = max(nearest, now + table.ttl / 20)
+        for group in self._ended.groups:
+            self._reclaim(group)
+        for table in [table for table in self.tables if not table.index]:
+            if table.empty_since is None:
+                table.empty_since = now
+            elif table.unused and now - table.empty_since > table.ttl:
+                self._close_table(table)
+        self._drop_scopes()
 
     def _expire_step(self, table: Table, first: int, now: float) -> float:
         updated = table.updated[first : first + EXPIRY_STEP]
@@ -384,43 +415,37 @@ class Store:
         self, view: View, group: str, timestamp_ms: int, now: float, heartbeat: float
     ) -> Generator[Rendered | None, None, None]:
         """Write a view's pages of one flush group, one a step; see `View.walk`."""
-        yield from view.walk(group, timestamp_ms, now, self._ends, heartbeat)
+        yield from view.walk(group, timestamp_ms, now, heartbeat, self._heirs)
         self.page_bytes = sum(view.size for view in self.views)
         self._reclaim(group)
 
     def begin_reading(self) -> int:
         """Keep every row where it is until `end_reading`; returns what to hand to that."""
-        self._readers.append(self._ends)
-        return self._ends
+        return self._ended.begin_reading()
 
     def end_reading(self, token: int) -> None:
         """Let places of ended rows be used again."""
-        self._readers.remove(token)
-        for group in list(self._ended):
+        self._ended.end_reading(token)
+        for group in self._ended.groups:
             self._reclaim(group)
 
     def _reclaim(self, group: str) -> None:
         """Free the places of rows that no page and no reader can still hold."""
-        ended = self._ended.get(group)
-        if not ended:
-            return
-        floor = min([self._ends, *self._readers, *(view.group(group).clean for view in self.views)])
-        while ended and ended[0][0] <= floor:
-            _, table, row = ended.popleft()
-            table.free.append(row)
-            table.labels[row] = ()
-            if table.feed.removed and len(table.free) == len(table.labels):
+        for table in self._ended.freed(group, self.views):
+            if table.feed.removed and table.unused:
                 self._close_table(table)
 
     def _close_table(self, table: Table) -> None:
         self.tables.remove(table)
-        key = (table.name, table.constants, frozenset(table.family.labels))
-        self._siblings[key].remove(table)
-        if not self._siblings[key]:
-            del self._siblings[key]
+        table.feed.tables.pop((table.family, table.group), None)
+        self._siblings[table.key].remove(table)
+        if not self._siblings[table.key]:
+            del self._siblings[table.key]
+        for scope in table.feed.scopes.values():
+            scope.rows.pop(table, None)
+        self.kept_out.forget(table)
         for view in self.views:
             view.forget(table)
         if table.group and not any(t.group == table.group for t in self.tables):
-            self._ended.pop(table.group, None)
             for view in self.views:
                 view.drop_group(table.group)

@@ -23,16 +23,18 @@ ROW_BYTES = 300
 class Ticks:
     """The store's own clock: counts changes, so that a page can tell what came after it was sent."""
 
-    __slots__ = ("now",)
+    __slots__ = ("ends", "now")
 
     def __init__(self) -> None:
         self.now = 0
+        self.ends = 0
+        """How many series have ended."""
 
 
 class Scope:
     """What series were reported as part of: a scrape target, a collector x project, or a whole source."""
 
-    __slots__ = ("confirmed", "feed", "interval", "lost_until", "name", "number", "prolonged_until", "rows")
+    __slots__ = ("confirmed", "feed", "held", "interval", "live", "lost_until", "name", "number", "prolonged_until", "rows")
 
     def __init__(self, feed: Feed, name: str, number: int) -> None:
         self.feed = feed
@@ -47,7 +49,26 @@ class Scope:
         self.lost_until = 0.0
         """From then on a refused or evicted series of it may come back: ask for a full listing once."""
         self.rows: dict[Table, array[int]] = {}
-        """Row numbers it ever had, by table; stale ones are dropped when read."""
+        """Row numbers it had, by table; stale ones are dropped when read or when they are most of them."""
+        self.live = 0
+        """Its live rows."""
+        self.held = 0
+        """Collects under way that go by its number."""
+
+    def lose(self, until: float) -> None:
+        """A series of it was refused or evicted and may come back at `until`."""
+        self.lost_until = min(self.lost_until, until) if self.lost_until else until
+
+    def take(self, table: Table, row: int) -> None:
+        """One more live row, whose `Table.scope` names this scope."""
+        self.live += 1
+        rows = self.rows.get(table)
+        if rows is None:
+            rows = self.rows[table] = array("I")
+        elif len(rows) > 2 * self.live + 64:
+            mine = {old for old in rows if table.scope[old] == self.number and table.changed[old] != DEAD} - {row}
+            rows = self.rows[table] = array("I", sorted(mine))
+        rows.append(row)
 
 
 class Feed:
@@ -92,6 +113,8 @@ class Table:
         self.ttl = default_ttl if family.ttl_seconds is None else family.ttl_seconds
         self.width = len(family.buckets) + 3 if family.buckets else 1
         self.arity = len(family.labels)
+        self.key = (self.name, self.constants, frozenset(family.labels))
+        """Tables with equal keys can hold the same series."""
         self.index: dict[tuple[str, ...], int] = {}
         """Label values -> row, live rows only."""
         self.labels: list[tuple[str, ...]] = []
@@ -103,6 +126,12 @@ class Table:
         self.scope = array("I")
         self.free: list[int] = []
         self.next_expiry = 0.0
+        self.empty_since: float | None = None
+
+    @property
+    def unused(self) -> bool:
+        """Whether no series lives in it and no page holds a row of it."""
+        return len(self.free) == len(self.labels)
 
     def cells(self, value: float | Sequence[float]) -> array[float]:
         """An update's value as this table keeps it. Raises ValueError where the shape is wrong."""

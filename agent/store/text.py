@@ -33,9 +33,7 @@ def render(store: Store, *, openmetrics: bool, source: str | None = None) -> Ite
         store.end_reading(token)
 
 
-def snapshot(
-    store: Store, rules: LabelRules
-) -> Generator[None, None, tuple[tuple[tuple[tuple[str, str], bytes], ...], int]]:
+def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[tuple[tuple[tuple[str, str], bytes], ...], int]]:
     """One body per (job, instance) that series have, without these two labels; returns ((key, text), ...) and the samples.
 
     The other external labels and the extra labels are written into the series.
