@@ -1,5 +1,5 @@
 """`python -m agent` is `cipush`."""
 
-from agent.cli import main
+from agent.cli.verbs import main
 
 main(prog_name="cipush")

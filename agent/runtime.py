@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from agent import __version__, log, secret
 from agent.config import resolve_state_dir
-from agent.config_model import Config, Loaded
+from agent.config.model import Config, Loaded
 from agent.errors import CipushError, ConfigError, TemporaryError
 from agent.flush import Flusher
 from agent.garbage import Garbage

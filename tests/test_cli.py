@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.cli import main
-from agent.cli_ask import explain_text, status_text
-from agent.config_docs import example
+from agent.cli.ask import explain_text, status_text
+from agent.cli.verbs import main
+from agent.config.docs import example
 from tests import servers
 from tests.agents import clean_env
 from tests.servers import free_port

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from agent.config import effective, find_files, load, resolve_state_dir
-from agent.config_model import split_address
+from agent.config.model import split_address
 from agent.errors import ConfigError
 
 

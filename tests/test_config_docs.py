@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from agent import config_keys as keys
-from agent.config import load
-from agent.config_docs import REGISTRIES, example, reference, schema
-from agent.config_model import Core
+from agent.config import keys, load
+from agent.config.docs import REGISTRIES, example, reference, schema
+from agent.config.model import Core
 from agent.plugin import options_of
 
 KINDS = [(section, kind) for section, registry in REGISTRIES.items() for kind in registry]
@@ -85,7 +84,7 @@ def test_the_example_has_every_key() -> None:
 def test_the_reference_page_is_what_the_code_makes() -> None:
     page = Path(__file__).parent.parent / "docs" / "configuration.md"
 
-    assert page.read_text() == reference(), "run: python -m agent.config_docs > docs/configuration.md"
+    assert page.read_text() == reference(), "run: python -m agent.config.docs > docs/configuration.md"
 
 
 def test_the_schema_knows_every_section_and_refuses_others() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.config_env import Names
-from agent.config_model import Core, Loaded
+from agent.config.env import Names
+from agent.config.model import Core, Loaded
 from agent.errors import ConfigError
 from agent.plugin import options_of
 from agent.sinks import SINKS

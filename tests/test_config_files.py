@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.config import load
-from agent.config_files import MAX_BYTES, FileError, read_file
+from agent.config.files import MAX_BYTES, FileError, read_file
 from agent.errors import ConfigError
 
 
@@ -220,7 +220,7 @@ def test_later_files_merge_mappings_and_replace_lists(tmp_path: Path) -> None:
 
 
 def test_a_list_in_a_later_file_replaces_the_earlier(tmp_path: Path) -> None:
-    from agent.config_tree import Tree
+    from agent.config.tree import Tree
 
     tree = Tree()
     tree.merge({"a": {"b": [1, 2], "c": 1}}, lambda _path: "one")

@@ -42,9 +42,8 @@ IMPORTS_SIM = {"cli"}
 
 
 def unit_of(module: str) -> str:
-    """`agent.wire.remote_write` -> `wire`, `agent.config_keys` -> `config`; the package itself -> ""."""
-    name = module.split(".")[1] if "." in module else ""
-    return name if name in RANKS else name.split("_")[0] or name
+    """`agent.wire.remote_write` -> `wire`, `agent.config.keys` -> `config`; the package itself -> ""."""
+    return module.split(".")[1] if "." in module else ""
 
 
 def imported(tree: ast.AST) -> Iterator[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent import config_keys as keys
-from agent.config_keys import Path
+from agent.config import keys
+from agent.config.keys import Path
 from agent.secret import redact
 
 _FILE_LINE = re.compile(r"(.+?):(\d+): ")

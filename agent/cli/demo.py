@@ -12,7 +12,7 @@ from anyio.abc import TaskStatus
 
 from agent import log, runtime
 from agent.config import load, process_environ
-from agent.config_model import Loaded
+from agent.config.model import Loaded
 from agent.sim import demo as watching
 from agent.sim.receiver import Receiver
 from agent.web import server

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path as File
 from typing import Any
 
-from agent import config_keys as keys
-from agent.config_files import FileError, read_bounded
-from agent.config_keys import Path
-from agent.config_problems import Problems, dotted, suggest
+from agent.config import keys
+from agent.config.files import FileError, read_bounded
+from agent.config.keys import Path
+from agent.config.problems import Problems, dotted, suggest
 
 PREFIX = "CIPUSH_"
 CONFIG_VARIABLE = "CIPUSH_CONFIG"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from agent.config_model import Loaded
+    from agent.config.model import Loaded
 
 EXIT_FAILED, EXIT_TEMPORARY, EXIT_CONFIG = 1, 75, 78
 
@@ -169,7 +169,8 @@ def check(online: bool, **flags: Any) -> None:
     with _exit_codes():
         load, environ = Said(**flags).loader()
         loaded = load()
-        from agent import cli_check, config
+        from agent import config
+        from agent.cli import check as cli_check
 
         cli_check.offline(loaded, environ)
         click.echo(config.effective(loaded), nl=False)
@@ -184,7 +185,7 @@ def check(online: bool, **flags: Any) -> None:
 def demo(push: tuple[str, ...], listen: str | None) -> None:
     """The whole thing with no account: this host's samples, a receiver, the status page."""
     with _exit_codes():
-        from agent import cli_demo
+        from agent.cli import demo as cli_demo
 
         cli_demo.demo(push, listen, click.echo)
 
@@ -194,7 +195,7 @@ def demo(push: tuple[str, ...], listen: str | None) -> None:
 def receive(listen: str) -> None:
     """The embedded receiver alone: shows what arrives, of whatever pushes to it."""
     with _exit_codes():
-        from agent import cli_demo
+        from agent.cli import demo as cli_demo
 
         cli_demo.receive(listen, click.echo)
 
@@ -205,7 +206,7 @@ def receive(listen: str) -> None:
 def status(as_json: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
     """How a running agent is doing."""
     with _exit_codes():
-        from agent import cli_ask
+        from agent.cli import ask as cli_ask
 
         answer = cli_ask.ask(Said(**flags), url, token_file, "/api/status", {})
         click.echo(cli_ask.as_json(answer) if as_json else cli_ask.status_text(answer))
@@ -218,7 +219,7 @@ def status(as_json: bool, url: str | None, token_file: Path | None, **flags: Any
 def explain(name: str, as_json: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
     """Why the series called NAME are there, in a running agent, or why not."""
     with _exit_codes():
-        from agent import cli_ask
+        from agent.cli import ask as cli_ask
 
         answer = cli_ask.ask(Said(**flags), url, token_file, "/api/explain", {"name": name})
         click.echo(cli_ask.as_json(answer) if as_json else cli_ask.explain_text(name, answer))
@@ -228,7 +229,7 @@ def explain(name: str, as_json: bool, url: str | None, token_file: Path | None, 
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
 def metrics(form: str) -> None:
     """Every metric family cipush can set."""
-    from agent import cli_metrics
+    from agent.cli import metrics as cli_metrics
 
     click.echo(cli_metrics.as_json() if form == "json" else cli_metrics.markdown(), nl=False)
 
@@ -243,7 +244,7 @@ def schema() -> None:
     """JSON Schema of the configuration, for editors."""
     import json
 
-    from agent.config_docs import schema as make
+    from agent.config.docs import schema as make
 
     click.echo(json.dumps(make(), indent=2, ensure_ascii=False))
 
@@ -251,6 +252,6 @@ def schema() -> None:
 @config.command()
 def example() -> None:
     """A commented configuration file with every key."""
-    from agent.config_docs import example as make
+    from agent.config.docs import example as make
 
     click.echo(make(), nl=False)

@@ -10,9 +10,10 @@ from typing import Any
 
 import anyio
 
-from agent import __version__, cli_canary, plugin
+from agent import __version__, plugin
+from agent.cli import canary
 from agent.config import resolve_state_dir
-from agent.config_model import Loaded
+from agent.config.model import Loaded
 from agent.errors import CollectError, ConfigError, TemporaryError
 from agent.model import Poller
 from agent.secret import redact
@@ -87,7 +88,7 @@ async def _online(loaded: Loaded, say: Say, failed: list[str]) -> None:
 
 
 async def _sink(name: str, options: Any, loaded: Loaded, say: Say, failed: list[str]) -> None:
-    works, words = await cli_canary.try_sink(name, options, context(loaded))
+    works, words = await canary.try_sink(name, options, context(loaded))
     say(f"sink {name}: {'ok' if works else 'FAILED'}: {redact(words)}")
     if not works:
         failed.append(f"sink {name}")

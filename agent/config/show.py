@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from agent.config_keys import Path
-from agent.config_model import Loaded
-from agent.config_problems import dotted
+from agent.config.keys import Path
+from agent.config.model import Loaded
+from agent.config.problems import dotted
 from agent.secret import Secret, redact
 
 

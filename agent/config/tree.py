@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from agent import config_keys as keys
-from agent.config_keys import Path
-from agent.config_problems import Problems
+from agent.config import keys
+from agent.config.keys import Path
+from agent.config.problems import Problems
 
 
 class Tree:

@@ -14,22 +14,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent import config_env as env
-from agent import config_keys as keys
-from agent import config_push
-from agent.config_docs import example, schema
-from agent.config_files import SECTIONS, UNKNOWN_SECTION, FileError, read_file
-from agent.config_keys import Path
-from agent.config_model import Config, Core, Loaded
-from agent.config_problems import Problems, dotted, suggest
-from agent.config_show import effective
-from agent.config_tree import Tree, finite, tidy, walk
+from agent.config import env, keys
+from agent.config import push as config_push
+from agent.config.files import SECTIONS, UNKNOWN_SECTION, FileError, read_file
+from agent.config.keys import Path
+from agent.config.model import Config, Core, Loaded
+from agent.config.problems import Problems, dotted, suggest
+from agent.config.show import effective
+from agent.config.tree import Tree, finite, tidy, walk
 from agent.errors import ConfigError
 from agent.plugin import options_of
 from agent.sinks import SINKS
 from agent.sources import SOURCES
 
-__all__ = ["Config", "Loaded", "effective", "example", "find_files", "load", "process_environ", "resolve_state_dir", "schema"]
+__all__ = ["Config", "Loaded", "effective", "find_files", "load", "process_environ", "resolve_state_dir"]
 
 _REGISTRIES: Mapping[str, Mapping[str, str]] = {"sinks": SINKS, "sources": SOURCES}
 _CORE = tuple(Core.model_fields)

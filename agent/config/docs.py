@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from agent import config_keys as keys
-from agent.config_model import Core
-from agent.config_show import scalar
+from agent.config import keys
+from agent.config.model import Core
+from agent.config.show import scalar
 from agent.plugin import load, options_of
 from agent.secret import Secret
 from agent.sinks import SINKS
@@ -101,7 +101,7 @@ def reference() -> str:
     lines = [
         "# Configuration reference",
         "",
-        "Made by `python -m agent.config_docs`; do not edit. `cipush config example` prints a commented file,",
+        "Made by `python -m agent.config.docs`; do not edit. `cipush config example` prints a commented file,",
         "`cipush config schema` a JSON Schema for editors, `cipush check` what is in force and where each key came from.",
         "",
         "Files are YAML, TOML or JSON. Without `--config` the files named in `CIPUSH_CONFIG` are read (separated like `PATH`),",

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from agent.config_keys import Path
+from agent.config.keys import Path
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 200_000

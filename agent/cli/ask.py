@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from agent.config_files import FileError, read_bounded
-from agent.config_model import split_address
+from agent.config.files import FileError, read_bounded
+from agent.config.model import split_address
 from agent.errors import CipushError, ConfigError
 from agent.secret import Secret
 
 if TYPE_CHECKING:
-    from agent.cli import Said
-    from agent.config_model import ServerSection
+    from agent.cli.verbs import Said
+    from agent.config.model import ServerSection
 
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 16 << 20
