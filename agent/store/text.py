@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from array import array
+from collections.abc import Generator, Iterator, Sequence
 
-from agent.store.encode import NAME, LabelRules, histogram_names, plan
+from agent.model import Kind
+from agent.store.encode import BOUND, NAME, LabelRules, histogram_names, plan
 from agent.store.store import Store
 from agent.store.table import DEAD, Table
 from agent.wire import exposition
 
 STEP = 1_000
 """Rows written between two chances for others to run."""
+
+Bodies = tuple[tuple[tuple[str, str], bytes], ...]
+"""((job, instance), text) pairs, sorted."""
 
 
 def render(store: Store, *, openmetrics: bool, source: str | None = None) -> Iterator[bytes]:
@@ -19,35 +24,38 @@ def render(store: Store, *, openmetrics: bool, source: str | None = None) -> Ite
     A row born or ended while the text is written may or may not be in it; none is in it twice.
     """
     token = store.begin_reading()
+    announced: set[str] = set()
     try:
         for name, tables in _families(store, source):
-            first = tables[0]
-            kinds = {table.family.kind for table in tables}
-            if len(kinds) == 1:
-                yield exposition.header(name, first.family.kind, first.family.help, first.family.unit, openmetrics).encode()
-            for table in tables:
-                yield from _rows(table)
+            # listed before the first step: a series that moves to another table meanwhile is not met again
+            rows = [(table, array("I", table.index.values())) for table in tables]
+            yield _header(name, tables, openmetrics, announced).encode()
+            for table, numbers in rows:
+                line = _Lines(table)
+                for first in range(0, len(numbers), STEP):
+                    lines = [line.text(row) for row in numbers[first : first + STEP] if table.changed[row] != DEAD]
+                    yield "".join(lines).encode("utf-8", "replace")
         if openmetrics:
             yield b"# EOF\n"
     finally:
         store.end_reading(token)
 
 
-def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[tuple[tuple[tuple[str, str], bytes], ...], int]]:
-    """One body per (job, instance) that series have, without these two labels; returns ((key, text), ...) and the samples.
+def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[Bodies, int]]:
+    """One text body per (job, instance) that series have, without these two labels; returns them and the samples.
 
-    The other external labels and the extra labels are written into the series.
+    The other external labels and the extra labels are written into the series. A step is about 1,000 rows.
     """
     bodies: dict[tuple[str, str], list[str]] = {}
-    samples = 0
+    samples = steps = 0
     token = store.begin_reading()
     try:
         for name, tables in _families(store, None):
             announced: set[tuple[str, str]] = set()
-            head = exposition.header(name, tables[0].family.kind, tables[0].family.help, "", False)
-            for table in tables:
+            head = _header(name, tables, False, set())
+            for table, numbers in [(table, array("I", table.index.values())) for table in tables]:
                 parts = plan(table, rules)
-                for row in list(table.index.values()):
+                for row in numbers:
                     if table.changed[row] == DEAD:
                         continue
                     labels = table.labels[row]
@@ -60,11 +68,12 @@ def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[tup
                     del pairs[NAME]
                     lines.append(_row_text(table, row, list(pairs.items())))
                     samples += table.width
-                    if samples % STEP < table.width:
+                    steps += 1
+                    if not steps % STEP:
                         yield
     finally:
         store.end_reading(token)
-    return tuple((key, "".join(lines).encode()) for key, lines in sorted(bodies.items())), samples
+    return tuple((key, "".join(lines).encode("utf-8", "replace")) for key, lines in sorted(bodies.items())), samples
 
 
 def _families(store: Store, source: str | None) -> list[tuple[str, list[Table]]]:
@@ -76,22 +85,65 @@ def _families(store: Store, source: str | None) -> list[tuple[str, list[Table]]]
     return sorted(found.items())
 
 
-def _rows(table: Table) -> Iterator[bytes]:
-    rows = sorted(table.index.values())
-    for first in range(0, len(rows), STEP):
-        lines = [
-            _row_text(table, row, table.label_pairs(table.labels[row]))
-            for row in rows[first : first + STEP]
-            if table.changed[row] != DEAD
-        ]
-        yield "".join(lines).encode("utf-8", "replace")
+def _header(name: str, tables: Sequence[Table], openmetrics: bool, announced: set[str]) -> str:
+    """HELP and TYPE of a family. One whose tables disagree, or whose OpenMetrics name is taken, has no type."""
+    family = tables[0].family
+    kind = family.kind if len({table.family.kind for table in tables}) == 1 else Kind.UNKNOWN
+    if openmetrics:
+        short, _ = exposition.announced(name, kind)
+        if short in announced:
+            kind, short = Kind.UNKNOWN, name
+        announced.add(short)
+    return exposition.header(name, kind, family.help, family.unit, openmetrics)
+
+
+class _Lines:
+    """Writes the rows of one table: what all its rows share is put together once."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        inside = [name + '="%s"' for name in table.family.labels]
+        inside += [f'{name}="{exposition.escape_label(value)}"'.replace("%", "%%") for name, value in table.constants]
+        self._labels = ",".join(inside)
+        if table.width == 1:
+            self._template = f"{table.name}{{{self._labels}}} %s\n" if inside else f"{table.name} %s\n"
+        else:
+            lines = []
+            for name, bound in histogram_names(table):
+                own = f',{BOUND}="{bound}"' if bound else ""
+                lines.append(f"{name}{{%s{own}}} %s\n")
+            self._template = "".join(lines)
+
+    def text(self, row: int) -> str:
+        """The line or lines of one row."""
+        table = self._table
+        labels = table.labels[row]
+        plain = "".join(labels)
+        if "" in labels or '"' in plain or "\\" in plain or "\n" in plain or (table.width > 1 and not self._labels):
+            return _row_text(table, row, table.label_pairs(labels))
+        if table.width == 1:
+            return self._template % (*labels, _value(table.values[row]))
+        inside = self._labels % labels
+        cells: list[str] = []
+        for value in table.row_values(row):
+            cells += (inside, _value(value))
+        return self._template % tuple(cells)
+
+
+def _value(value: float) -> str:
+    """`exposition.format_value`, with the common cases first."""
+    text = repr(value)
+    if text[-2:] == ".0":
+        return text[:-2]
+    return text if text[-1].isdigit() else exposition.format_value(value)
 
 
 def _row_text(table: Table, row: int, pairs: list[tuple[str, str]]) -> str:
+    """The slow way, for labels that are absent or need escapes."""
     if table.width == 1:
         return f"{exposition.series_text(table.name, pairs)} {exposition.format_value(table.values[row])}\n"
-    pairs = [pair for pair in pairs if pair[0] != "le"]
+    pairs = [pair for pair in pairs if pair[0] != BOUND]
     return "".join(
-        f"{exposition.series_text(name, [*pairs, ('le', bound)])} {exposition.format_value(value)}\n"
+        f"{exposition.series_text(name, [*pairs, (BOUND, bound)])} {exposition.format_value(value)}\n"
         for (name, bound), value in zip(histogram_names(table), table.row_values(row), strict=True)
     )
