@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import ItemsView, Iterator, Sequence
 
 from agent.store.table import DEAD, Scope, Table
 
@@ -38,6 +38,10 @@ class KeptOut:
 
     def __len__(self) -> int:
         return len(self._until)
+
+    def items(self) -> ItemsView[tuple[Table, tuple[str, ...]], float]:
+        """(table, label values) -> until when."""
+        return self._until.items()
 
     def until(self, table: Table, labels: tuple[str, ...]) -> float:
         """When it may come back; 0 for a series that may at once."""

@@ -10,6 +10,9 @@ from agent.store.store import Store
 from agent.store.table import Table
 from agent.wire.exposition import format_value
 
+ANSWERS = 100
+"""The most entries of each list in an explanation."""
+
 _SELECTOR = re.compile(r"\s*([a-zA-Z_:*?][a-zA-Z0-9_:*?]*)?\s*(?:\{(.*)\})?\s*\Z", re.DOTALL)
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|\Z)')
 
@@ -89,10 +92,20 @@ def explain(store: Store, name: str, now: float) -> dict[str, object]:
             }
             for table in tables
         ],
-        "series": [_row(store, table, row, now) for table in tables for row in list(table.index.values())[:100]],
-        "ended": endings[-100:],
+        "series": [_row(store, table, row, now) for table in tables for row in list(table.index.values())[:ANSWERS]][:ANSWERS],
+        "ended": endings[-ANSWERS:],
+        "kept_out": _kept_out(store, tables, now),
         "refused": {labels[1]: count for labels, count in store.counts.items() if labels[0] == "refused"},
     }
+
+
+def _kept_out(store: Store, tables: list[Table], now: float) -> list[dict[str, object]]:
+    """Series that were refused or evicted and may not come back yet."""
+    found = []
+    for (table, labels), until in store.kept_out.items():
+        if table in tables and until > now:
+            found.append({"labels": dict(table.label_pairs(labels)), "may_return_in_seconds": round(until - now, 3)})
+    return found[:ANSWERS]
 
 
 def stats(store: Store) -> dict[str, object]:
@@ -102,6 +115,7 @@ def stats(store: Store) -> dict[str, object]:
         "series_by_priority": {priority.name.lower(): store.series[priority] for priority in Priority},
         "max_series": store.limits.max_series,
         "bytes": store.bytes,
+        "page_bytes": store.page_bytes,
         "max_bytes": store.max_bytes,
         "views": len(store.views),
         "expired": store.counts["expired",],
