@@ -18,8 +18,8 @@ from agent import model
 from agent.model import Block, Encoding, Family, Kind, Snapshot
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.encode import LabelRules
+from agent.store.epoch import rewind
 from agent.store.pages import Rendered, View
-from agent.store.publish import publish
 from agent.store.store import Store
 from agent.store.text import snapshot
 from agent.wire import remote_write
@@ -68,21 +68,19 @@ class Output:
 class SampleClock:
     """Sample times of one flush group: strictly increasing, whatever the system clock does."""
 
-    def __init__(self, max_step_back_seconds: float, last_ms: int = 0) -> None:
+    def __init__(self, last_ms: int = 0) -> None:
         self.last_ms = last_ms
-        self._max_step_back_ms = max_step_back_seconds * 1000
 
-    def next(self, at: float) -> tuple[int, str]:
-        """(milliseconds for a flush at `at`, "") or (0, why there can be none now).
+    def next(self, at: float, max_step_back: float) -> tuple[int, str]:
+        """(milliseconds for a flush at `at` seconds, "") or (0, why there can be none now).
 
-        The reason `epoch` comes with a time: the clock stepped back by more than the bound.
+        The reason `epoch` comes with a time: the clock stepped back by more than `max_step_back` seconds.
         """
-        ms = int(at * 1000)
-        if not remote_write.FIRST_MS <= ms <= remote_write.LAST_MS:
+        if not remote_write.FIRST_MS <= at * 1000 <= remote_write.LAST_MS:
             return 0, "clock_out_of_range"
-        reason = ""
+        ms, reason = int(at * 1000), ""
         if ms <= self.last_ms:
-            if self.last_ms - ms <= self._max_step_back_ms:
+            if self.last_ms - ms <= max_step_back * 1000:
                 return 0, "clock_behind"
             reason = "epoch"
         self.last_ms = ms
@@ -102,7 +100,6 @@ class Flusher:
         heartbeat: float,
         max_future: float,
         last_ms: int = 0,
-        prepare: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._monitor = monitor
@@ -110,10 +107,10 @@ class Flusher:
         self._interval = interval
         # a page due within half an interval is due now: intervals jitter
         self._heartbeat = max(0.0, heartbeat - interval / 2)
-        self._max_future = max_future
-        self._prepare = prepare
-        self._groups = {"": SampleClock(max_future, last_ms)}
+        self.max_future = max_future
+        self._groups = {"": SampleClock(last_ms)}
         self._lock = anyio.Lock()
+        self._reconfigured: anyio.Event | None = None
         self.outputs: list[Output] = []
         self.held = ""
         """Why interval flushes are not taking place now, or ""."""
@@ -125,8 +122,10 @@ class Flusher:
         return self._groups[""].last_ms
 
     def reconfigure(self, *, interval: float, heartbeat: float, max_future: float) -> None:
-        """Other times from the next flush on."""
-        self._interval, self._heartbeat, self._max_future = interval, max(0.0, heartbeat - interval / 2), max_future
+        """Other times from now on; a flush that would come later than the new interval is brought forward."""
+        self._interval, self._heartbeat, self.max_future = interval, max(0.0, heartbeat - interval / 2), max_future
+        if self._reconfigured is not None:
+            self._reconfigured.set()
 
     def attach(self, lane: Lane, protocol: model.Protocol, encoding: Encoding, rules: LabelRules) -> None:
         """Send to this lane from now on; lanes with equal protocol and labels share a view."""
@@ -151,11 +150,17 @@ class Flusher:
 
         The first comes soon: somebody who has just started the agent waits for it. It stays behind the
         start by that much, so that collects on the same interval are done when their flush comes.
+        A flush that has begun is ended before the cancellation: the markers it owes come last.
         """
         due = anyio.current_time() + min(FIRST_SECONDS, self._interval / 4)
         while True:
-            await anyio.sleep_until(due)
-            await self.flush()
+            self._reconfigured = anyio.Event()
+            with anyio.CancelScope(deadline=due):
+                await self._reconfigured.wait()
+                due = min(due, anyio.current_time() + self._interval)
+                continue
+            with anyio.CancelScope(shield=True):
+                await self.flush()
             now = anyio.current_time()
             due += self._interval * max(1, int((now - due) // self._interval) + 1)
 
@@ -164,39 +169,63 @@ class Flusher:
         async with self._lock:
             begun = anyio.current_time()
             now = self._clock()
+            ms, reason = self._stamp("", now)
+            self._note_hold("" if ms else reason)
+            if not ms:
+                return
             for _ in self._store.expiring(now):
                 await checkpoint()
-            self._prepare()
-            publish(self._store, self._monitor)
-            ms, reason = self._groups[""].next(now)
-            self._note_clock(ms, reason)
-            if ms:
-                for output in list(self.outputs):
-                    if output.view is not None:
-                        await self._walk(output, output.view, "", ms, self._heartbeat, pace)
-                    else:
-                        await self._snapshot(output, ms)
-                self.flushes += 1
-                self._monitor.set(LAST, (), ms / 1000)
+            # after a step back no page says anything about when it was sent
+            heartbeat = 0.0 if reason else self._heartbeat
+            for output in list(self.outputs):
+                if output.view is not None:
+                    await self._walk(output, output.view, "", ms, heartbeat, pace)
+                else:
+                    await self._snapshot(output, ms)
+            self.flushes += 1
+            self._monitor.set(LAST, (), ms / 1000)
             self._monitor.observe(DURATION, (), anyio.current_time() - begun)
 
     async def flush_group(self, group: str, at: float) -> None:
-        """Flush one scrape target's series, all of them, with the scrape's time."""
-        clock = self._groups.setdefault(group, SampleClock(self._max_future))
-        ms, reason = clock.next(at)
-        if reason:
-            self._monitor.add(EPOCHS if reason == "epoch" else HELD, () if reason == "epoch" else (reason,))
+        """Flush one scrape target's series, all of them, with the scrape's time, `at` seconds since the epoch.
+
+        Beside an interval flush, not after it: groups share no page. One at a time for the same group.
+        """
+        if at > self._clock() + self.max_future:
+            self._monitor.add(HELD, ("too_far_ahead",))
+            return
+        ms, _ = self._stamp(group, at)
         if ms:
             for output in list(self.outputs):
                 if output.view is not None:
                     await self._walk(output, output.view, group, ms, 0.0, False)
 
     async def end_groups(self, groups: Iterable[str]) -> None:
-        """The last flush of groups whose source is gone: their staleness markers."""
+        """The last flush of groups whose source is gone: their staleness markers.
+
+        Their sample clocks stay: a source that takes over the target begins after these markers.
+        """
         for group in groups:
             if group:
                 await self.flush_group(group, self._clock())
-                self._groups.pop(group, None)
+
+    def _stamp(self, group: str, at: float) -> tuple[int, str]:
+        """(sample time of a flush, "" or "epoch"), or (0, why it cannot take place), counted."""
+        ms, reason = self._groups.setdefault(group, SampleClock()).next(at, self.max_future)
+        if reason == "epoch":
+            self._monitor.add(EPOCHS)
+            rewind(self._store, self._clock())
+            log.warning("the system clock stepped back by more than %g s: sample times start anew", self.max_future)
+        elif reason:
+            self._monitor.add(HELD, (reason,))
+        return ms, reason
+
+    def _note_hold(self, held: str) -> None:
+        if held and not self.held:
+            log.warning("flushes are held: %s; check the system clock", held)
+        elif self.held and not held:
+            log.info("flushes go on: the clock is usable again")
+        self.held = held
 
     async def _walk(self, output: Output, view: View, group: str, ms: int, heartbeat: float, pace: bool) -> None:
         name = output.protocol.value
@@ -243,19 +272,6 @@ class Flusher:
         self._monitor.add(SAMPLES, (output.protocol.value,), samples)
         for lane, _ in output.lanes:
             lane.offer(Snapshot(bodies, samples, ms, self._clock()))
-
-    def _note_clock(self, ms: int, reason: str) -> None:
-        if reason == "epoch":
-            self._monitor.add(EPOCHS)
-            log.warning("the system clock stepped back by more than %g s: sample times start anew", self._max_future)
-        elif reason:
-            self._monitor.add(HELD, (reason,))
-        held = "" if ms else reason
-        if held and not self.held:
-            log.warning("flushes are held: %s; check the system clock", held)
-        elif self.held and not held:
-            log.info("flushes go on: the clock is usable again")
-        self.held = held
 
 
 class _End:

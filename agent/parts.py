@@ -1,14 +1,15 @@
-"""The running sources and lanes: started, replaced and stopped by name.
+"""The running sources and lanes: made, started, replaced and stopped by name.
 
 The runtime owns the task group; whatever is started here runs in it, inside a cancel scope of its own, so
-that a reload can end one part and leave the rest alone.
+that a reload can end one part and leave the rest alone. Making a part is offline and changes nothing.
 """
 
 from __future__ import annotations
 
+import logging
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -25,33 +26,68 @@ from agent.selfmon import SelfMonitor
 from agent.sinks import SINKS
 from agent.sources import SOURCES
 from agent.sources.base import Source
+from agent.spool.base import Spool
 from agent.spool.latest import LatestSlot
 from agent.spool.memory import MemoryQueue
 from agent.store.encode import LabelRules
 from agent.store.store import Store
 from agent.store.table import Feed
 
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0
+"""Longest time for a plugin to let go of its connections, and of what it pushed where it is told to."""
+
+
+class Life:
+    """From start to end of a part: its tasks, then once its `aclose`."""
+
+    def __init__(self, what: str, main: Callable[[], Awaitable[None]], aclose: Callable[[], Awaitable[None]]) -> None:
+        self._what = what
+        self._main = main
+        self._aclose = aclose
+        self._scope = anyio.CancelScope()
+        self._ended: anyio.Event | None = None
+        self._closed = False
+
+    def start(self, tasks: TaskGroup) -> None:
+        """Let it run in `tasks`."""
+        self._ended = anyio.Event()
+        tasks.start_soon(self._run, self._ended, name=self._what)
+
+    async def end(self) -> None:
+        """Cancel its tasks, wait for them, close it. May be called again after it was cancelled itself."""
+        self._scope.cancel()
+        if self._ended is not None:
+            await self._ended.wait()
+        if self._closed:
+            return
+        self._closed = True
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True) as bound:
+            try:
+                await self._aclose()
+            except Exception:  # a plugin: what it raises must not keep the others from ending
+                log.exception("%s: a bug while it was closed", self._what)
+        if bound.cancelled_caught:
+            log.warning("%s: not closed within %g s, left as it is", self._what, CLOSE_SECONDS)
+
+    async def _run(self, ended: anyio.Event) -> None:
+        try:
+            with self._scope:
+                await self._main()
+        finally:
+            ended.set()
+
 
 @dataclass
 class RunningSource:
-    """A source between start and stop."""
+    """A source and what the core keeps for it."""
 
     options: SourceOptions
     source: Source
     feed: Feed
     loops: list[PollLoop]
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    ended: anyio.Event = field(default_factory=anyio.Event)
-
-    async def run(self) -> None:
-        """All its poll loops, until cancelled."""
-        try:
-            with self.scope:
-                async with anyio.create_task_group() as group:
-                    for loop in self.loops:
-                        group.start_soon(loop.run, name=f"poll {loop.poller.name}")
-        finally:
-            self.ended.set()
+    life: Life
 
 
 class Sources:
@@ -64,64 +100,51 @@ class Sources:
         self._context = context
         self.running: dict[str, RunningSource] = {}
 
-    def build(self, name: str, options: SourceOptions) -> RunningSource:
-        """Make a source and its feed; offline. Raises ConfigError."""
-        source: Source = plugin.load(SOURCES, options.type).build(name, options, self._context)
+    def make(self, name: str, options: SourceOptions, job: str) -> Source:
+        """The source alone, still unknown to the agent. Raises ConfigError."""
+        source: Source = plugin.load(SOURCES, options.type).build(name, options, replace(self._context, job=job))
+        return source
+
+    def adopt(self, name: str, options: SourceOptions, source: Source) -> RunningSource:
+        """Give it a feed and poll loops; they run after `start`."""
         feed = self._store.add_feed(name, options.metric_prefix, tuple(options.custom_labels.items()), options.max_series)
         clock = self._context.clock
         loops = [PollLoop(self._store, feed, poller, self._flusher, self._monitor, clock) for poller in source.pollers()]
-        running = self.running[name] = RunningSource(options, source, feed, loops)
+
+        async def poll() -> None:
+            async with anyio.create_task_group() as group:
+                for loop in loops:
+                    group.start_soon(loop.run, name=f"poll {loop.poller.name}")
+
+        running = self.running[name] = RunningSource(options, source, feed, loops, Life(f"source {name}", poll, source.aclose))
         return running
 
-    def start(self, name: str, options: SourceOptions, tasks: TaskGroup) -> None:
-        """Build it and let it run in `tasks`."""
-        tasks.start_soon(self.build(name, options).run, name=f"source {name}")
-
     async def stop(self, name: str) -> None:
-        """End its tasks, then its series; their markers leave at the next flush."""
+        """End its tasks, then its series: a scrape target's at once, others at the next flush."""
         running = self.running[name]
-        running.scope.cancel()
-        await running.ended.wait()
-        await self.close(name)
+        await running.life.end()
         groups = {group for _, group in running.feed.tables}
         self._store.remove_feed(running.feed)
         await self._flusher.end_groups(groups)
         self._monitor.forget("source", name)
         del self.running[name]
 
-    async def cancel_all(self) -> None:
+    async def end_all(self) -> None:
         """End every poll loop and let go of connections; series stay: a restart is not a disappearance."""
-        for running in self.running.values():
-            running.scope.cancel()
-        for name, running in self.running.items():
-            await running.ended.wait()
-            await self.close(name)
-
-    async def close(self, name: str) -> None:
-        """Let one source go of its connections."""
-        with anyio.move_on_after(5, shield=True):
-            await self.running[name].source.aclose()
+        await _all(running.life.end for running in self.running.values())
 
 
 @dataclass
 class RunningLane:
-    """A sink's lane between start and stop."""
+    """A sink's lane and what it sends from."""
 
     options: SinkOptions
     sink: Any
+    queue: Spool[Any]
     lane: Lane[Any]
     protocol: Protocol
     encoding: Encoding
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    ended: anyio.Event = field(default_factory=anyio.Event)
-
-    async def run(self) -> None:
-        """Deliver until cancelled."""
-        try:
-            with self.scope:
-                await self.lane.run()
-        finally:
-            self.ended.set()
+    life: Life = field(repr=False)
 
 
 class Lanes:
@@ -133,22 +156,31 @@ class Lanes:
         self._context = context
         self._external = external
         self._hosts = Hosts()
+        self._stopped: dict[str, RunningLane] = {}
         self.running: dict[str, RunningLane] = {}
 
-    def build(self, name: str, options: SinkOptions) -> RunningLane:
-        """Make a sink and its lane, attached to the flusher. Raises ConfigError."""
+    def make(self, name: str, options: SinkOptions, job: str) -> Any:
+        """The sink alone, still unknown to the agent. Raises ConfigError."""
+        return plugin.load(SINKS, options.type).build(name, options, replace(self._context, job=job))
+
+    def adopt(self, name: str, options: SinkOptions, sink: Any) -> RunningLane:
+        """Give it a lane, fed by the flusher from now on; what a stopped sink of that name and type still held comes first."""
         module = plugin.load(SINKS, options.type)
-        sink = module.build(name, options, self._context)
         policy = module.policy(options)
         queue: Any = LatestSlot() if module.STATE else MemoryQueue(policy.queue_max_bytes)
+        before = self._stopped.get(name)
+        if before is not None and before.options.type != options.type:
+            self._lost(name, self._stopped.pop(name))
+            before = None
         lane: Lane[Any] = Lane(name, sink, queue, policy, self._monitor, self._context.clock, random.Random(), self._hosts)
-        running = self.running[name] = RunningLane(options, sink, lane, module.PROTOCOL, module.ENCODING)
+        life = Life(f"sink {name}", lane.run, sink.aclose)
+        running = self.running[name] = RunningLane(options, sink, queue, lane, module.PROTOCOL, module.ENCODING, life)
+        if before is not None:
+            del self._stopped[name]
+            while (entry := before.queue.take()) is not None:
+                lane.offer(entry.item)
         self._attach(running)
         return running
-
-    def start(self, name: str, options: SinkOptions, tasks: TaskGroup) -> None:
-        """Build it and let it run in `tasks`."""
-        tasks.start_soon(self.build(name, options).run, name=f"sink {name}")
 
     def relabel(self, external: Mapping[str, str]) -> None:
         """New external labels: every view is made anew."""
@@ -159,20 +191,22 @@ class Lanes:
             self._attach(running)
 
     async def stop(self, name: str) -> None:
-        """End the lane and let the sink go; what it still held is dropped and counted."""
-        running = self.running.pop(name)
+        """End the lane and let the sink go; what it still holds is kept for a sink that takes its place."""
+        running = self.running[name]
         self._flusher.detach(running.lane)
-        running.scope.cancel()
-        await running.ended.wait()
-        await self._close(running)
-        self._monitor.forget("sink", name)
+        await running.life.end()
+        self._stopped[name] = self.running.pop(name)
 
-    async def drain(self, grace_seconds: float) -> bool:
-        """Wait until nothing waits to be sent, at most so long; whether that was reached."""
+    def forget_stopped(self) -> None:
+        """Stopped sinks whose place was not taken: what they still held is lost, their numbers go."""
+        for name in list(self._stopped):
+            self._lost(name, self._stopped.pop(name))
+
+    async def drain(self, grace_seconds: float) -> list[str]:
+        """Wait until nothing waits to be sent, at most so long; the names of the sinks where something still does."""
         with anyio.move_on_after(grace_seconds):
-            for running in self.running.values():
-                await running.lane.drained()
-        return not any(running.lane.status()["queue_blocks"] for running in self.running.values())
+            await _all(running.lane.drained for running in self.running.values())
+        return [name for name, running in self.running.items() if running.lane.status()["queue_blocks"]]
 
     def failures(self) -> list[str]:
         """One line for each sink that did not take everything it was given."""
@@ -182,25 +216,30 @@ class Lanes:
                 lines.append(f"sink {status['name']} ({status['url']}): {status['last_error'] or 'no answer yet'}")
         return lines
 
-    async def close_all(self) -> None:
+    async def end_all(self) -> None:
         """End every lane and close the sinks."""
-        for running in self.running.values():
-            running.scope.cancel()
-        for running in self.running.values():
-            await running.ended.wait()
-            await self._close(running)
+        await _all(running.life.end for running in self.running.values())
 
     def refresh(self) -> None:
-        """Bring gauges that age up to date; called before every flush."""
+        """Bring gauges that age up to date."""
         now = self._context.clock()
         for running in self.running.values():
             running.lane.refresh(now)
 
-    async def _close(self, running: RunningLane) -> None:
-        with anyio.move_on_after(10, shield=True):
-            await running.sink.aclose()
+    def _lost(self, name: str, stopped: RunningLane) -> None:
+        samples = stopped.queue.stats().samples
+        if samples:
+            log.warning("sink %s is gone: %d samples that it had not accepted are dropped", name, samples)
+        self._monitor.forget("sink", name)
 
     def _attach(self, running: RunningLane) -> None:
         self._flusher.attach(
             running.lane, running.protocol, running.encoding, LabelRules(self._external, running.options.extra_labels)
         )
+
+
+async def _all(calls: Iterable[Callable[[], Coroutine[Any, Any, object]]]) -> None:
+    """Wait for all of them at once."""
+    async with anyio.create_task_group() as group:
+        for call in list(calls):
+            group.start_soon(call)

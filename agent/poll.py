@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Protocol
 
 import anyio
@@ -11,7 +13,8 @@ from anyio.lowlevel import checkpoint
 
 from agent.errors import CollectError
 from agent.log import Transition
-from agent.model import Collected, Poller
+from agent.model import Collected, Poller, Update
+from agent.secret import redact
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.store import Store
 from agent.store.table import Feed
@@ -19,7 +22,7 @@ from agent.store.table import Feed
 log = logging.getLogger(__name__)
 
 PROLONG_SECONDS = 3600.0
-"""How long the series of a failing poller are kept beyond their TTL: an API that is down says nothing of its objects."""
+"""How long after its last success a failing poller's series are kept: an API that is down says nothing of its objects."""
 
 UP = gauge("cipush_source_up", "Whether the last collect succeeded.", "source", "poller")
 LAST_SUCCESS = gauge(
@@ -29,11 +32,31 @@ DURATION = gauge("cipush_source_collect_duration_seconds", "How long the last co
 ERRORS = counter("cipush_source_errors_total", "Collects that failed, by kind.", "source", "poller", "kind")
 COLLECTS = counter("cipush_source_collects_total", "Collects that ended, failed ones included.", "source", "poller")
 SERIES = gauge("cipush_source_series", "Live series of the source.", "source")
-FAMILIES = (UP, LAST_SUCCESS, DURATION, ERRORS, COLLECTS, SERIES)
+FUTURE = counter(
+    "cipush_source_future_updates_total", "Updates refused because their time is more than max_future_seconds ahead.", "source"
+)
+FAMILIES = (UP, LAST_SUCCESS, DURATION, ERRORS, COLLECTS, SERIES, FUTURE)
+
+BUG = "bug"
+"""The kind of a failure that no source should have."""
+_AT = itemgetter(Update._fields.index("at"))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a collect brought nothing; `kind` is the label of the error counter."""
+
+    kind: str
+    message: str
 
 
 class FlushGroup(Protocol):
-    """The one thing a poll loop asks of the flusher."""
+    """What a poll loop asks of the flusher."""
+
+    @property
+    def max_future(self) -> float:
+        """How far ahead of the clock, in seconds, an update may be."""
+        ...
 
     async def flush_group(self, group: str, at: float) -> None:
         """Flush a scrape target's series at once."""
@@ -56,6 +79,7 @@ class PollLoop:
         self._cursor: object = None
         self._scopes: Sequence[str] = ()
         self._transition = Transition(log)
+        monitor.add(FUTURE, (feed.name,), 0)
         self.last_success: float | None = None
         self.last_error = ""
         self.collects = 0
@@ -75,35 +99,49 @@ class PollLoop:
         if self._store.wants_listing(self._feed, self._scopes, self._clock()):
             cursor = None
         begun = anyio.current_time()
-        try:
-            with anyio.fail_after(self.poller.timeout_seconds or self.poller.interval_seconds):
-                collected = await self.poller.collect(cursor)
-        except TimeoutError:
-            self._failed("timeout", f"no answer within {self.poller.timeout_seconds or self.poller.interval_seconds:g} s")
+        found = await self._ask(cursor)
+        self.collects += 1
+        self._monitor.add(COLLECTS, self._labels)
+        self._monitor.set(DURATION, self._labels, anyio.current_time() - begun)
+        if isinstance(found, Failure):
+            self._failed(found)
             return False
-        except CollectError as error:
-            self._failed(error.kind, str(error))
-            return False
-        except Exception as error:  # a source is a plugin: what it raises must not end the agent
-            if not self.last_error:
-                log.exception("source %s, poller %s: a bug in the source", *self._labels)
-            self._failed("bug", f"{type(error).__name__}: {error}")
-            return False
-        finally:
-            self.collects += 1
-            self._monitor.add(COLLECTS, self._labels)
-            self._monitor.set(DURATION, self._labels, anyio.current_time() - begun)
-        await self._apply(collected)
+        with anyio.CancelScope(shield=True):  # half of it would be neither the old state nor the new one
+            await self._apply(found)
         self._succeeded()
         return True
 
+    async def _ask(self, cursor: object) -> Collected | Failure:
+        limit = self.poller.timeout_seconds or self.poller.interval_seconds
+        with anyio.move_on_after(limit):
+            try:
+                return await self.poller.collect(cursor)
+            except CollectError as error:
+                return Failure(error.kind, str(error))
+            except Exception as error:  # a source is a plugin: what it raises must not end the agent
+                if not self.last_error.startswith(BUG):
+                    log.exception("source %s, poller %s: a bug in the source", *self._labels)
+                return Failure(BUG, f"{type(error).__name__}: {error}")
+        return Failure("timeout", f"no answer within {limit:g} s")
+
     async def _apply(self, collected: Collected) -> None:
-        for _ in self._store.applying(self._feed, collected, self._clock(), self.poller.interval_seconds):
+        now = self._clock()
+        collected = self._without_future(collected, now)
+        for _ in self._store.applying(self._feed, collected, now, self.poller.interval_seconds):
             await checkpoint()
         self._cursor = collected.cursor
         self._scopes = (*collected.complete, *collected.unchanged)
         if collected.group:
             await self._flusher.flush_group(collected.group, collected.group_at)
+
+    def _without_future(self, collected: Collected, now: float) -> Collected:
+        """Leave out what is too far ahead of our clock: later updates would count as older than it."""
+        latest = now + self._flusher.max_future
+        if max(map(_AT, collected.updates), default=0.0) <= latest:
+            return collected
+        kept = [update for update in collected.updates if update.at <= latest]
+        self._monitor.add(FUTURE, (self._feed.name,), len(collected.updates) - len(kept))
+        return replace(collected, updates=kept)
 
     def _succeeded(self) -> None:
         self.last_success = self._clock()
@@ -113,11 +151,12 @@ class PollLoop:
         self._monitor.set(SERIES, (self._feed.name,), self._feed.series)
         self._transition.recovered(self._labels, f"source {self._feed.name}, poller {self.poller.name}: collects again")
 
-    def _failed(self, kind: str, message: str) -> None:
-        self.last_error = f"{kind}: {message}"
+    def _failed(self, failure: Failure) -> None:
+        self.last_error = redact(f"{failure.kind}: {failure.message}")
         self._monitor.set(UP, self._labels, 0)
-        self._monitor.add(ERRORS, (*self._labels, kind))
-        self._store.prolong(self._feed, self._clock() + PROLONG_SECONDS)
+        self._monitor.add(ERRORS, (*self._labels, failure.kind))
+        if self.last_success is not None:
+            self._store.prolong(self._feed, self.last_success + PROLONG_SECONDS)
         self._transition.failed(self._labels, f"source {self._feed.name}, poller {self.poller.name}: {self.last_error}")
 
     def status(self, now: float) -> dict[str, object]:

@@ -19,6 +19,9 @@ from agent.errors import ConfigError, TemporaryError
 
 log = logging.getLogger(__name__)
 
+MAX_STATE_CHARACTERS = 1 << 16
+"""A longer file was not written by us, and what is cut is not JSON."""
+
 
 @dataclass
 class State:
@@ -46,24 +49,31 @@ class StateDir:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._lock = open(self.path / "lock", "a+", encoding="ascii")  # noqa: SIM115  held until close()
+            self._take_lock(self.path / "lock")
+            self._read(self.path / "state.json")
         except OSError as error:
+            self.close()
             raise ConfigError(
-                [f"agent.state_dir: {self.path} cannot be written ({error.strerror}); make it writable or set another, or `none`"]
+                [
+                    f"agent.state_dir: {self.path} cannot be used ({error.strerror or error}); "
+                    "make it writable, or set another directory or none"
+                ]
             ) from error
+
+    def _take_lock(self, file: Path) -> None:
+        self._lock = open(file, "a+", encoding="ascii", errors="replace")  # noqa: SIM115  held until close()
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._lock.seek(0)
             holder = self._lock.read(32).strip() or "unknown"
-            self._lock.close()
+            self.close()
             raise TemporaryError(
                 f"state directory {self.path} is in use by process {holder}; stop it, or give this agent another agent.state_dir"
             ) from error
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
-        self._read()
 
     def settle_instance(self, configured: str) -> str:
         """The instance label: as configured, else as remembered, else this host's name."""
@@ -74,7 +84,9 @@ class StateDir:
                 self.state.instance,
                 instance,
             )
-        self.state.instance = instance
+        if instance != self.state.instance:
+            self.state.instance = instance
+            self.save(self.state.last_flush_ms)  # now: a host name may be another one after the next boot
         return instance
 
     def save(self, last_flush_ms: int) -> None:
@@ -98,15 +110,22 @@ class StateDir:
             self._lock.close()
             self._lock = None
 
-    def _read(self) -> None:
-        assert self.path is not None
-        file = self.path / "state.json"
+    def _read(self, file: Path) -> None:
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            self.state = State(str(found["instance"]), int(found["last_flush_ms"]))
+            with open(file, encoding="utf-8") as opened:
+                found = json.loads(opened.read(MAX_STATE_CHARACTERS))
+            self.state = State(_label_text(found["instance"]), int(found["last_flush_ms"]))
         except FileNotFoundError:
             return
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             aside = file.with_suffix(".broken")
             log.error("%s is not readable (%s): set aside as %s, starting without it", file, error, aside.name)
             file.replace(aside)
+
+
+def _label_text(value: object) -> str:
+    """A label value as it can be sent. Raises ValueError for what is none."""
+    if not isinstance(value, str):
+        raise ValueError("instance is not text")
+    value.encode()  # half a surrogate pair cannot be sent
+    return value

@@ -43,10 +43,11 @@ class AgentView:
     def anklet_lines(self) -> str:
         """The host's values as Anklet prints them."""
         values = {}
-        for feed in self._runtime.store.feeds.values():
-            for (family, _), table in feed.tables.items():
-                if not family.labels and table.index:
-                    values[family.name] = table.values[table.index[()]]
+        for running in self._runtime.sources.running.values():
+            if running.options.type == "host":
+                for (family, _), table in running.feed.tables.items():
+                    if not family.labels and table.index:
+                        values[family.name] = table.values[table.index[()]]
         return anklet_lines(values)
 
     def ready(self) -> tuple[bool, dict[str, object]]:
@@ -66,6 +67,8 @@ class AgentView:
                 degraded.append(f"sink {status['name']}: {status['state']}: {status['last_error']}")
         if runtime.flusher.held:
             degraded.append(f"flushes are held: {runtime.flusher.held}; check the system clock")
+        if runtime.reloader.problem:
+            degraded.append(f"configuration: the last reload was refused: {runtime.reloader.problem}")
         stopping = runtime.stopping.is_set()
         body: dict[str, object] = {
             "status": "stopping" if stopping else "degraded" if degraded else "ready",
@@ -82,7 +85,7 @@ class AgentView:
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "instance": runtime.state.state.instance,
+            "instance": runtime.instance,
             "started": _iso(runtime.started),
             "uptime_seconds": round(now - runtime.started, 3),
             "ready": ready,
@@ -130,7 +133,7 @@ class AgentView:
 
     async def reload(self) -> str | None:
         """Reload; None, or why it was refused."""
-        return await self._runtime.reload() or None
+        return await self._runtime.reloader.reload() or None
 
 
 def _iso(seconds: float) -> str:

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("net",),
     ("sources", "sinks"),
     ("poll", "commit", "flush", "deliver", "web"),
-    ("runtime", "parts", "view", "garbage", "config"),
+    ("once", "process", "runtime", "reload", "parts", "view", "garbage", "config"),
     ("cli", "__main__"),
 )
 RANKS = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
@@ -35,6 +35,15 @@ NEIGHBOURS = {
     ("view", "runtime"),  # its type only
     ("view", "config"),
     ("runtime", "garbage"),
+    ("runtime", "reload"),
+    ("reload", "config"),
+    ("process", "config"),
+    ("process", "reload"),  # a type of its
+    ("process", "runtime"),
+    ("once", "config"),
+    ("once", "process"),
+    ("once", "runtime"),  # one round of it
+    ("once", "parts"),
     ("__main__", "cli"),  # python -m agent
 }
 SIM_RANK = RANKS["runtime"] - 0.5

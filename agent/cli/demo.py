@@ -10,7 +10,7 @@ import anyio
 import httpx
 from anyio.abc import TaskStatus
 
-from agent import log, runtime
+from agent import log, process
 from agent.config import load, process_environ
 from agent.config.model import Loaded
 from agent.sim import demo as watching
@@ -78,7 +78,7 @@ async def _agent(
     loaded: Loaded, environ: Mapping[str, str], all_of_it: anyio.CancelScope, *, task_status: TaskStatus[str]
 ) -> None:
     """The agent; when it has been stopped, after its last flush, everything ends."""
-    await runtime.run_async(loaded, environ, lambda: loaded, task_status=task_status)
+    await process.run_async(loaded, environ, lambda: loaded, task_status=task_status)
     all_of_it.cancel()
 
 

@@ -140,9 +140,9 @@ def run(**flags: Any) -> None:
     with _exit_codes():
         load, environ = Said(**flags).loader()
         loaded = load()
-        from agent import runtime
+        from agent import process
 
-        runtime.run(loaded, environ, load)
+        process.run(loaded, environ, load)
 
 
 @main.command()
@@ -153,12 +153,12 @@ def once(dry_run: bool, **flags: Any) -> None:
     with _exit_codes():
         load, environ = Said(**flags).loader()
         loaded = load()
-        from agent import runtime
+        from agent import once
 
         if dry_run:
-            runtime.dry_run(loaded, lambda text: click.echo(text, nl=False))
+            once.dry_run(loaded, lambda text: click.echo(text, nl=False))
         else:
-            runtime.once(loaded, environ)
+            once.once(loaded, environ)
 
 
 @main.command()

@@ -96,9 +96,17 @@ def load(
         raise ConfigError(problems.in_order())
     named = {kind: MappingProxyType({path[1]: sections[path] for path in sections if path[0] == kind}) for kind in _REGISTRIES}
     agent, log, server, store = (sections[(name,)] for name in _CORE)
+    named["sources"] = MappingProxyType({name: _paced(options, agent) for name, options in named["sources"].items()})
     config = Config(agent, log, server, store, named["sinks"], named["sources"])
     origins = MappingProxyType({dotted(path): origin for path, origin in tree.origins.items()})
     return Loaded(config, origins, tuple(dict.fromkeys((*files, *found))))
+
+
+def _paced(options: Any, agent: Any) -> Any:
+    """The agent's own numbers are read as often as they are sent, unless told otherwise."""
+    if options.type != "internal" or "interval_seconds" in options.model_fields_set:
+        return options
+    return options.model_copy(update={"interval_seconds": agent.flush_interval_seconds})
 
 
 def _read(files: Sequence[File], tree: Tree, problems: Problems) -> None:

@@ -52,7 +52,9 @@ _GENERATIONS = 3
 class Options(plugin.SourceOptions):
     """Keys of the `internal` source."""
 
-    interval_seconds: float = Field(15.0, gt=0, description="seconds between two readings of the agent's own numbers")
+    interval_seconds: float = Field(
+        15.0, gt=0, description="seconds between two readings of the agent's own numbers; left out = agent.flush_interval_seconds"
+    )
 
 
 class GarbagePauses:

@@ -1,0 +1,85 @@
+"""`cipush once`: everything is collected once and pushed once; or only printed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import anyio
+
+from agent.config.model import Loaded
+from agent.errors import TemporaryError
+from agent.parts import RunningSource
+from agent.process import blocking, opened_state
+from agent.runtime import Runtime
+from agent.state import StateDir
+from agent.store.text import render
+
+log = logging.getLogger(__name__)
+
+READING_SECONDS = 1.0
+"""Between the two readings of a host: how busy its processors are is known from the second on."""
+
+
+def once(loaded: Loaded, environ: Mapping[str, str]) -> None:
+    """Collect once, push once. Raises TemporaryError naming each sink that did not accept everything."""
+    blocking(loaded, lambda: push(loaded, environ))
+
+
+def dry_run(loaded: Loaded, out: Callable[[bytes], object]) -> None:
+    """Collect once and write the exposition text; no lock, no state, nothing pushed."""
+    blocking(loaded, lambda: show(loaded, out))
+
+
+async def push(loaded: Loaded, environ: Mapping[str, str]) -> None:
+    """What `once` does, inside the caller's event loop."""
+    with opened_state(loaded, environ) as state:
+        runtime = Runtime(loaded, lambda: loaded, state)
+        if not runtime.lanes.running:
+            log.warning("there are no sinks: nothing is pushed; name one with --push URL or in the configuration")
+        async with anyio.create_task_group() as tasks:
+            for lane in runtime.lanes.running.values():
+                lane.life.start(tasks)
+            await _collect_all(runtime)
+            await runtime.flusher.flush(pace=False)
+            state.save(runtime.flusher.last_ms)
+            await runtime.lanes.drain(loaded.config.agent.shutdown_grace_seconds)
+            failures = runtime.lanes.failures()
+            await runtime.lanes.end_all()
+    if runtime.flusher.held:
+        failures.append(f"nothing was flushed: {runtime.flusher.held}; check the system clock")
+    if failures:
+        raise TemporaryError("; ".join(failures))
+
+
+async def show(loaded: Loaded, out: Callable[[bytes], object]) -> None:
+    """What `dry_run` does, inside the caller's event loop."""
+    loaded = replace(loaded, config=replace(loaded.config, sinks={}))
+    runtime = Runtime(loaded, lambda: loaded, StateDir(None))
+    await _collect_all(runtime)
+    for chunk in render(runtime.store, openmetrics=False):
+        out(chunk)
+
+
+async def _collect_all(runtime: Runtime) -> None:
+    """Every source; the agent's own numbers last, so that they tell of the others."""
+    sources = runtime.sources.running.values()
+    async with anyio.create_task_group() as tasks:
+        for source in sources:
+            if source.options.type != "internal":
+                tasks.start_soon(_collect, source)
+    for source in sources:
+        if source.options.type == "internal":
+            await _collect(source)
+    await runtime.sources.end_all()
+
+
+async def _collect(source: RunningSource) -> None:
+    async with anyio.create_task_group() as tasks:
+        for loop in source.loops:
+            tasks.start_soon(loop.collect)
+    if source.options.type == "host":
+        await anyio.sleep(READING_SECONDS)
+        for loop in source.loops:
+            await loop.collect()
