@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -28,8 +28,17 @@ class Page:
 
 
 async def fetch(client: Client, headers: Mapping[str, str], max_bytes: int) -> Page:
-    """The page at the client's address. `max_bytes` bounds what arrives and what it unpacks to.
+    """The page at the client's address, as one piece; see `fetch_pieces`."""
+    body = bytearray()
+    content_type = await fetch_pieces(client, headers, max_bytes, body.extend)
+    return Page(bytes(body), content_type)
 
+
+async def fetch_pieces(client: Client, headers: Mapping[str, str], max_bytes: int, take: Callable[[bytes], object]) -> str:
+    """Hand the decoded body of the page at the client's address to `take`, piece by piece; returns its Content-Type.
+
+    `max_bytes` bounds what arrives and what it unpacks to; a piece has a megabyte at the most. What was taken is
+    worth nothing unless this returns.
     Raises CollectError, kinds `connect`, `status`, `size` and `encoding`; the time it takes is the caller's.
     """
     try:
@@ -37,8 +46,8 @@ async def fetch(client: Client, headers: Mapping[str, str], max_bytes: int) -> P
             if response.status_code != httpx.codes.OK:
                 raise CollectError("status", _status_text(response))
             coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-            body = await _read(response, _unpacker(coding), max_bytes)
-            return Page(body, response.headers.get("Content-Type", ""))
+            await _read(response, _unpacker(coding), max_bytes, take)
+            return str(response.headers.get("Content-Type", ""))
     except httpx.HTTPError as error:
         reason = redact(str(error)) or type(error).__name__
         raise CollectError("connect", f"no complete answer: {reason}") from error
@@ -96,18 +105,17 @@ def _unpacker(coding: str) -> _Plain | _Gzip:
     raise CollectError("encoding", f"Content-Encoding {coding[:40]!a} was not asked for; only gzip is understood")
 
 
-async def _read(response: httpx.Response, unpacker: _Plain | _Gzip, max_bytes: int) -> bytes:
+async def _read(response: httpx.Response, unpacker: _Plain | _Gzip, max_bytes: int, take: Callable[[bytes], object]) -> None:
     """The whole body. Raises CollectError where it, packed or unpacked, is longer than `max_bytes`."""
-    body = bytearray()
-    arrived = 0
+    arrived = unpacked = 0
     chunks: AsyncGenerator[bytes, None] = response.aiter_raw()  # type: ignore[assignment]  # it is one, and has to be closed
     async with aclosing(chunks):
         async for chunk in chunks:
             arrived += len(chunk)
             for piece in unpacker.pieces(chunk):
-                body += piece
-                if max(len(body), arrived) > max_bytes:
+                unpacked += len(piece)
+                if max(unpacked, arrived) > max_bytes:
                     raise CollectError("size", f"the answer is longer than max_bytes, {max_bytes}")
+                take(piece)
                 await checkpoint()
     unpacker.finish()
-    return bytes(body)

@@ -34,7 +34,8 @@ _TAIL = re.compile(
 )
 _COMMENT = re.compile(rb"[ \t]*#[ \t]+(TYPE|HELP|UNIT)[ \t]+([^ \t\r]+)(?:[ \t]+([^\r]*))?")
 _ESCAPE = re.compile(r"\\([\\n\"])")
-_DIGITS = b"0123456789.eE+-"
+DIGITS = b"0123456789.eE+-"
+"""What a number in decimal is written with."""
 _WORDS = {word: float(word) for sign in ("", "+", "-") for word in (f"{sign}inf".encode(), f"{sign}infinity".encode())} | {
     b"nan": float("nan")
 }
@@ -113,7 +114,7 @@ def number(text: bytes) -> float:
 
     Raises LineError, also for what no float can hold.
     """
-    if text.strip(_DIGITS) or len(text) > MAX_NUMBER_BYTES:
+    if text.strip(DIGITS) or len(text) > MAX_NUMBER_BYTES:
         value = _WORDS.get(text[:10].lower()) if len(text) < 10 else None
         if value is None:
             raise LineError("the value is not a number")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import compress
-from operator import ne
 from typing import NamedTuple
 
 from anyio.lowlevel import checkpoint
@@ -13,18 +11,24 @@ from agent.errors import CollectError
 from agent.model import Family, Update
 from agent.secret import redact
 from agent.sources.scrape import parse
+from agent.sources.scrape.lines import Lines
 from agent.sources.scrape.naming import Announcements, Naming
 
 STEP = 2_000
 """Lines between two chances for others to run: parsing that many takes about 5 ms."""
+_INFINITY = float("inf")
+_SHORT = 25
+"""Characters of the longest number that `repr` writes (`-2.2250738585072014e-308`), and one more."""
+_ENDS = (b"}", b" ", b"\t")
+_BLANKS = (b" ", b"\t")
 _STAMPED = 1
 _DUPLICATE = 2
 
 
 class Known(NamedTuple):
-    """A series as it stands in the exposition: the text before its value, and what that means."""
+    """A series as it stands in the exposition: where in the line the text before its value ends, and what that means."""
 
-    head: bytes
+    end: int
     family: Family
     labels: tuple[str, ...]
 
@@ -71,28 +75,25 @@ class Reader:
         self._naming = naming
         self._reserved = reserved
         self._max_samples = max_samples
-        self._heads: dict[bytes, Known] = {}
-        """A cache: every head of the last full reading."""
+        self._last: Reading | None = None
+        """The last full reading: a cache of what its heads mean."""
 
-    async def read(self, body: bytes, previous: Reading | None, at: float) -> News:
-        """`body` against `previous`, what was read before; None: list everything. `at`: the time of the updates.
+    async def read(self, arrived: Lines, previous: Reading | None, at: float) -> News:
+        """What arrived against `previous`, what was read before; None: list everything. `at`: the time of the updates.
 
-        Raises CollectError, kinds `parse` and `samples`, naming the line.
+        `arrived` is finished and was made with the lines of `previous`. Raises CollectError, kinds `parse` and
+        `samples`, naming the line.
         """
-        if b"\r" in body:
-            body = body.replace(b"\r\n", b"\n").removesuffix(b"\r")
-        lines = body.split(b"\n")
-        await checkpoint()
-        if previous is not None and len(lines) == len(previous.lines):
-            news = await self._changes(lines, previous, at)
+        if previous is not None and len(arrived.lines) == len(previous.lines):
+            news = await self._changes(arrived, previous, at)
             if news is not None:
+                self._last = news.reading
                 return news
-        return await self._listing(lines, at)
+        return await self._listing(arrived.lines, at)
 
-    async def _changes(self, lines: list[bytes], previous: Reading, at: float) -> News | None:
+    async def _changes(self, arrived: Lines, previous: Reading, at: float) -> News | None:
         """The values that differ; None where more than values does."""
-        changed = list(compress(range(len(lines)), map(ne, lines, previous.lines)))
-        await checkpoint()
+        lines, changed, olds = arrived.lines, arrived.changed, previous.lines
         known, flags, scope = previous.known, bytearray(previous.flags), self._scope
         updates: list[Update] = []
         try:
@@ -101,19 +102,18 @@ class Reader:
                     entry = known[place]
                     if entry is None:
                         return None
-                    line = lines[place]
                     # The hot loop of a scrape: the shape that nearly every line has is settled right here.
-                    head, _, text = line.rpartition(b" ")
-                    if head == entry.head:
-                        value, stamped = parse.number(text), 0
-                    else:
-                        value, stamped = _value_after(line, entry.head)
+                    line = lines[place]
+                    end, family, labels = entry
+                    if line[:end] != olds[place][:end]:
+                        return None
+                    value, stamped = _value_after(line, end)
                     flag = flags[place]
                     if flag != stamped:
                         flags[place] = flag & _DUPLICATE | stamped
                         if flag & _DUPLICATE:
                             continue
-                    updates.append(Update(entry.family, entry.labels, value, at, scope))
+                    updates.append(Update(family, labels, value, at, scope))
                 await checkpoint()
         except parse.LineError:
             return None  # another series, or a broken line: the listing tells which
@@ -121,15 +121,15 @@ class Reader:
 
     async def _listing(self, lines: list[bytes], at: float) -> News:
         """Everything; heads seen before cost one look-up."""
-        walk = _Walk(self._naming, self._heads, self._reserved, len(lines), self._scope, at)
+        walk = _Walk(self._naming, _heads(self._last), self._reserved, len(lines), self._scope, at)
         for first in range(0, len(lines), STEP):
             walk.take(lines, first, min(first + STEP, len(lines)))
             if self._max_samples and walk.samples > self._max_samples:
                 raise CollectError("samples", f"more samples than max_samples, {self._max_samples}")
             await checkpoint()
-        self._heads = walk.heads
         self._naming.keep({update.family for update in walk.updates})
-        return News(Reading(lines, walk.known, walk.flags, walk.samples), walk.updates, True)
+        reading = self._last = Reading(lines, walk.known, walk.flags, walk.samples)
+        return News(reading, walk.updates, True)
 
 
 class _Walk:
@@ -141,11 +141,10 @@ class _Walk:
         self._naming = naming
         self._scope = scope
         self._at = at
-        self._old = heads
+        self._heads = heads
         self._reserved = reserved
         self._announced = Announcements()
         self._seen: set[tuple[Family, tuple[str, ...]]] = set()
-        self.heads: dict[bytes, Known] = {}
         self.known: list[Known | None] = [None] * lines
         self.flags = bytearray(lines)
         self.samples = 0
@@ -168,12 +167,12 @@ class _Walk:
 
     def _sample(self, place: int, line: bytes) -> None:
         head, _, text = line.rpartition(b" ")
-        entry = self._old.get(head)
+        entry = self._heads.get(head)
         if entry is not None:
             value = parse.number(text)
         else:
             entry, value = self._unknown(place, line)
-        self.heads[entry.head] = self.known[place] = entry
+        self.known[place] = entry
         self.samples += 1
         identity = entry[1:]
         if identity in self._seen or (not entry.labels and entry.family.name in self._reserved):
@@ -193,22 +192,31 @@ class _Walk:
             head = head[:-1]
         elif not head.endswith((b"}", b"\t")):
             raise parse.LineError("no space before the value")
-        entry = self._old.get(head) or self.heads.get(head)
+        entry = self._heads.get(head)
         if entry is None:
-            entry = Known(head, *self._naming.series(name, labels, self._announced))
+            entry = self._heads[head] = Known(len(head), *self._naming.series(name, labels, self._announced))
         return entry, tail.value
 
 
-def _value_after(line: bytes, head: bytes) -> tuple[float, int]:
-    """Value and flag of a line that begins with `head`. Raises LineError where it is another series, or broken."""
+def _heads(reading: Reading | None) -> dict[bytes, Known]:
+    """What the text before each value meant in a reading."""
+    if reading is None:
+        return {}
+    return {line[: entry.end]: entry for line, entry in zip(reading.lines, reading.known, strict=True) if entry is not None}
+
+
+def _value_after(line: bytes, end: int) -> tuple[float, int]:
+    """Value and flag of a line whose name and labels end at `end`. Raises LineError where it is another series, or broken."""
+    text = line[end + 1 :]
+    if line[end : end + 1] == b" " and len(text) < _SHORT and not text.strip(parse.DIGITS):
+        try:
+            value = float(text)
+        except ValueError:
+            raise parse.LineError("the value is not a number") from None
+        if -_INFINITY < value < _INFINITY:
+            return value, 0
     # `a` is the head of `a 1`, not of `a1 5`
-    after = line[len(head) : len(head) + 1]
-    if not line.startswith(head) or not (head.endswith((b"}", b" ", b"\t")) or after in (b" ", b"\t")):
+    if line[end - 1 : end] not in _ENDS and line[end : end + 1] not in _BLANKS:
         raise parse.LineError("another series")
-    tail = parse.tail(line, len(head))
+    tail = parse.tail(line, end)
     return tail.value, _STAMPED if tail.stamped else 0
-
-
-def complete_openmetrics(body: bytes) -> bool:
-    """Whether an OpenMetrics exposition is all there: it ends in `# EOF`."""
-    return body.rstrip(b"\r\n").endswith(b"# EOF")

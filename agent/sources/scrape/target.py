@@ -11,9 +11,10 @@ import anyio
 from agent.errors import CollectError
 from agent.model import Collected, Family, Kind, Update
 from agent.net.client import Client, shown
-from agent.net.fetch import fetch
+from agent.net.fetch import fetch_pieces
+from agent.sources.scrape.lines import Lines, complete_openmetrics
 from agent.sources.scrape.naming import Naming
-from agent.sources.scrape.reading import News, Reader, Reading, complete_openmetrics
+from agent.sources.scrape.reading import News, Reader, Reading
 
 log = logging.getLogger("agent.sources.scrape")
 
@@ -80,13 +81,15 @@ class Target:
         await self._client.aclose()
 
     async def _scrape(self, previous: Reading | None, at: float) -> News:
+        arrived = Lines(previous.lines if previous else ())
         with anyio.move_on_after(self._timeout) as patience:
-            page = await fetch(self._client, _HEADERS, self._max_bytes)
+            content_type = await fetch_pieces(self._client, _HEADERS, self._max_bytes, arrived.take)
         if patience.cancelled_caught:
             raise CollectError("timeout", f"no complete answer within {self._timeout:g} s")
-        if page.content_type.lower().startswith(_OPENMETRICS) and not complete_openmetrics(page.body):
+        lines = arrived.finish()
+        if content_type.lower().startswith(_OPENMETRICS) and not complete_openmetrics(lines):
             raise CollectError("parse", "the OpenMetrics answer does not end in # EOF: it was cut short")
-        return await self._reader.read(page.body, previous, at)
+        return await self._reader.read(arrived, previous, at)
 
     def _succeeded(self, news: News, started: float, duration: float) -> Collected:
         if self._failing:
