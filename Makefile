@@ -3,13 +3,14 @@
 # make demo       see samples of this host arrive in a receiver
 # make format     let ruff rewrite what it can
 # make generate   regenerate the classes of proto/*.proto
+# make docs       regenerate the reference pages of docs/
 # make bench      the benchmarks of tests/bench, one table each
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: setup test demo format generate bench clean
+.PHONY: setup test demo format generate docs bench clean
 .DELETE_ON_ERROR:
 
 setup: .venv/.tests .venv/.servers
@@ -51,6 +52,10 @@ format: .venv/.tests
 generate: .venv/.tests
 	$(BIN)/python -m grpc_tools.protoc -Iagent/wire=proto --python_out=. --pyi_out=. \
 		agent/wire/remote_write.proto agent/wire/remote_write2.proto
+
+docs: .venv/.agent
+	$(BIN)/python -m agent.config.docs > docs/configuration.md
+	$(BIN)/cipush metrics > docs/metrics.md
 
 bench: .venv/.tests
 	@for file in $$(grep -l __main__ tests/bench/*.py); do \
