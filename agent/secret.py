@@ -6,12 +6,15 @@ library happened to quote one.
 
 from __future__ import annotations
 
+import html
+import json
 import re
+from urllib.parse import quote
 
 _MIN_LENGTH = 6
 _PATTERNS = re.compile(
     r"glpat-[\w.-]{8,}|gh[pousr]_\w{8,}|github_pat_\w{8,}"
-    r"|(?<=[Bb]earer )[^\s'\",]+|(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}|(?<=://)[^/\s@'\"]+(?=@)"
+    r"|(?<=[Bb]earer )[^\s'\",]+|(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}|(?<=://)[^/?#\s'\"]+(?=@)"
 )
 
 
@@ -23,7 +26,7 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value = value
         if len(value) >= _MIN_LENGTH:
-            _known[value] = None
+            _known.update(dict.fromkeys(_forms(value)))
 
     def reveal(self) -> str:
         """The text itself, for the one place that sends or compares it."""
@@ -43,6 +46,12 @@ class Secret:
 
     def __str__(self) -> str:
         return "****" if self._value else ""
+
+
+def _forms(value: str) -> tuple[str, ...]:
+    """`value` and how libraries and our own pages quote it: repr, JSON, HTML, URL."""
+    in_json = (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
+    return value, repr(value)[1:-1], *in_json, html.escape(value), quote(value, safe=""), quote(value)
 
 
 _known: dict[str, None] = {}

@@ -26,6 +26,11 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 MOST_SERIES = 10_000
 """Series one answer of /api/series holds at the most."""
 
+MAX_NAME = 200
+"""Characters of a name that an answer quotes."""
+OPEN = ("/health", "/ready")
+"""Answered without a token."""
+
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 PAGE_HEADERS = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Frame-Options": "DENY"}
 
@@ -74,7 +79,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(agent: Agent, monitor: SelfMonitor, auth_token: Secret) -> App:
-    """The ASGI app. With `auth_token` everything but /health and /ready asks for it as a bearer token."""
+    """The ASGI app. With `auth_token` everything but /health and /ready asks for it as a bearer token.
+
+    /ready is exempt like /health, since a kubelet's probes send no token; it names sources and sinks, no secrets.
+    """
     return _App(agent, monitor, auth_token)
 
 
@@ -100,29 +108,40 @@ class _App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        path = request.url.path
-        method, handler = self._routes.get(path, ("", None))
-        if handler is None:
-            response: Response = _text(404, f"nothing here; there is {', '.join(self._routes)}")
-        elif not self._allowed(path, request):
-            response = _text(401, "send the agent's server.auth_token as a bearer token", {"WWW-Authenticate": "Bearer"})
-        elif request.method != method and not (request.method == "HEAD" and method == "GET"):
-            response = _text(405, f"{path} takes {method}", {"Allow": method if method == "POST" else "GET, HEAD"})
-        else:
-            response = await handler(request)
-        self._monitor.add(REQUESTS, (path if handler else "other", str(response.status_code)))
+        path = scope["path"]  # not request.url, which a Host header can bend
+        handler_name = path if path in self._routes else "other"
+        try:
+            response = await self._answer(path, request)
+        except Exception:  # counted here, answered and logged by the server around
+            self._monitor.add(REQUESTS, (handler_name, "500"))
+            raise
+        self._monitor.add(REQUESTS, (handler_name, str(response.status_code)))
         for name, value in (PAGE_HEADERS if path == "/" else HEADERS).items():
             response.headers[name] = value
-        if request.method == "HEAD" and isinstance(response, StreamingResponse):
-            response = Response(status_code=response.status_code, headers=dict(response.headers))
-        await response(scope, receive, send)
+        if request.method == "HEAD":
+            await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await response(scope, receive, send)
+
+    async def _answer(self, path: str, request: Request) -> Response:
+        if not self._allowed(path, request):
+            return _text(401, "send the agent's server.auth_token as a bearer token", {"WWW-Authenticate": "Bearer"})
+        if path not in self._routes:
+            return _text(404, f"nothing here; there is {', '.join(self._routes)}")
+        method, handler = self._routes[path]
+        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        if request.method not in allowed:
+            return _text(405, f"{path} takes {' and '.join(allowed)}", {"Allow": ", ".join(allowed)})
+        return await handler(request)
 
     def _allowed(self, path: str, request: Request) -> bool:
-        if not self._token or path in ("/health", "/ready"):
+        if not self._token or path in OPEN:
             return True
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         expected = self._token.reveal().encode()
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), expected)
+        # headers are bytes; starlette shows them as Latin-1
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), expected)
 
 
 class Endpoints:
@@ -142,15 +161,15 @@ class Endpoints:
         if source is not None:
             state = self._agent.source_state(source)
             if state == "unknown":
-                return _text(404, f"there is no source {source!r}; /api/status lists them")
+                return _text(404, f"there is no source {source[:MAX_NAME]!r}; /api/status lists them")
             if state == "empty":
                 return Response(status_code=204)
             if state == "failed":
-                return _text(500, f"source {source!r} has not succeeded yet; /api/status says why")
-        openmetrics = prefers_openmetrics(request.headers.get("accept", ""))
+                return _text(500, f"source {source[:MAX_NAME]!r} has not succeeded yet; /api/status says why")
+        openmetrics = prefers_openmetrics(", ".join(request.headers.getlist("accept")))
         chunks = self._agent.exposition(openmetrics, source)
         headers = {"Vary": "Accept, Accept-Encoding"}
-        if accepts_gzip(request.headers.get("accept-encoding", "")):
+        if accepts_gzip(", ".join(request.headers.getlist("accept-encoding"))):
             chunks = _gzipped(chunks)
             headers["Content-Encoding"] = "gzip"
         return StreamingResponse(chunks, media_type=OPENMETRICS if openmetrics else TEXT, headers=headers)
@@ -186,7 +205,7 @@ class Endpoints:
     async def series(self, request: Request) -> Response:
         """Live series by selector."""
         limit = request.query_params.get("limit", "1000")
-        if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MOST_SERIES:
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= 9 and 0 < int(limit) <= MOST_SERIES):
             return _text(400, f"limit: {limit[:20]!r} is not a number from 1 to {MOST_SERIES}")
         try:
             return _json(self._agent.series(request.query_params.get("match", ""), int(limit)))

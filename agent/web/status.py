@@ -78,9 +78,39 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _store(store: Mapping[str, Any], flush: Mapping[str, Any]) -> str:
-    rows: list[list[str]] = [[_text(key.replace("_", " ")), _text(value)] for key, value in store.items()]
-    rows += [[_text(f"flush {key.replace('_', ' ')}"), _text(value)] for key, value in flush.items()]
+    rows = [[_text(what), _shown(what, value)] for what, value in [*_flat("", store), *_flat("flush ", flush)]]
     return _table("Store and flush", ["what", "now"], rows)
+
+
+def _flat(before: str, values: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    """(what in words, value) of every leaf; a mapping inside adds its key's words in front."""
+    for key, value in values.items():
+        what = before + str(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(f"{what}: ", value)
+        else:
+            yield what, value
+
+
+def _shown(what: str, value: object) -> str:
+    """A value as a person reads it, by the unit its name ends with."""
+    if value is None or value == "":
+        return '<span class="dim">none</span>'
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return _text(", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+    if what.endswith("bytes"):
+        return _bytes(value)
+    return _duration(value) if what.endswith("seconds") else _number(value)
+
+
+def _bytes(count: float) -> str:
+    """1,536 -> 1.5 KiB."""
+    if count < 1024:
+        return f"{count:,.0f} bytes"
+    power = min(3, (int(count).bit_length() - 1) // 10)
+    return f"{count / 1024**power:,.1f} {'KMG'[power - 1]}iB"
 
 
 def _table(title: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
