@@ -7,6 +7,7 @@ of its own, flushed when its scrape ends, with the scrape's time.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 
 FIRST_SECONDS = 1.0
 """When the first interval flush takes place, after start."""
+
+EVERYTHING = -math.inf
+"""A heartbeat that every page is due for, even one that was sent by a clock that was ahead."""
 
 DURATION = Family(
     "cipush_flush_duration_seconds",
@@ -176,7 +180,7 @@ class Flusher:
             for _ in self._store.expiring(now):
                 await checkpoint()
             # after a step back no page says anything about when it was sent
-            heartbeat = 0.0 if reason else self._heartbeat
+            heartbeat = EVERYTHING if reason else self._heartbeat
             for output in list(self.outputs):
                 if output.view is not None:
                     await self._walk(output, output.view, "", ms, heartbeat, pace)
@@ -198,7 +202,7 @@ class Flusher:
         if ms:
             for output in list(self.outputs):
                 if output.view is not None:
-                    await self._walk(output, output.view, group, ms, 0.0, False)
+                    await self._walk(output, output.view, group, ms, EVERYTHING, False)
 
     async def end_groups(self, groups: Iterable[str]) -> None:
         """The last flush of groups whose source is gone: their staleness markers.
