@@ -64,7 +64,7 @@ class Varied:
         return Update(family, tuple(labels), value if n % 3 else value / 7, at, "bench")
 
 
-DATASETS = {"regular": Regular, "varied": Varied}
+DATASETS: dict[str, type[Regular] | type[Varied]] = {"regular": Regular, "varied": Varied}
 
 
 def births(data: Regular | Varied, step: int = 2_000) -> Iterator[list[Update]]:

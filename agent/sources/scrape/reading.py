@@ -127,7 +127,7 @@ class Reader:
             if self._max_samples and walk.samples > self._max_samples:
                 raise CollectError("samples", f"more samples than max_samples, {self._max_samples}")
             await checkpoint()
-        self._naming.keep({update.family for update in walk.updates})
+        self._naming.keep(set(walk.seen))
         reading = self._last = Reading(lines, walk.known, walk.flags, walk.samples)
         return News(reading, walk.updates, True)
 
@@ -144,7 +144,10 @@ class _Walk:
         self._heads = heads
         self._reserved = reserved
         self._announced = Announcements()
-        self._seen: set[tuple[Family, tuple[str, ...]]] = set()
+        self._family: Family | None = None
+        self._rows: set[tuple[str, ...]] = set()
+        self.seen: dict[Family, set[tuple[str, ...]]] = {}
+        """The label values of every series so far."""
         self.known: list[Known | None] = [None] * lines
         self.flags = bytearray(lines)
         self.samples = 0
@@ -174,12 +177,15 @@ class _Walk:
             entry, value = self._unknown(place, line)
         self.known[place] = entry
         self.samples += 1
-        identity = entry[1:]
-        if identity in self._seen or (not entry.labels and entry.family.name in self._reserved):
+        _, family, labels = entry
+        if family is not self._family:
+            self._family = family
+            self._rows = self.seen.setdefault(family, set())
+        if labels in self._rows or (not labels and family.name in self._reserved):
             self.flags[place] |= _DUPLICATE
             return
-        self._seen.add(identity)
-        self.updates.append(Update(entry.family, entry.labels, value, self._at, self._scope))
+        self._rows.add(labels)
+        self.updates.append(Update(family, labels, value, self._at, self._scope))
 
     def _unknown(self, place: int, line: bytes) -> tuple[Known, float]:
         """A line whose head is new, or is not all before the last space."""
@@ -194,7 +200,7 @@ class _Walk:
             raise parse.LineError("no space before the value")
         entry = self._heads.get(head)
         if entry is None:
-            entry = self._heads[head] = Known(len(head), *self._naming.series(name, labels, self._announced))
+            entry = Known(len(head), *self._naming.series(name, labels, self._announced))
         return entry, tail.value
 
 
