@@ -79,11 +79,12 @@ class Bench:
 
 def samples_of(block: Block) -> dict[str, float]:
     """Label n -> value of a remote-write block; a staleness marker is a NaN."""
-    request = WriteRequest.FromString(snappy.uncompress(block.payload))
-    return {
-        next(label.value for label in series.labels if label.name == "n"): series.samples[0].value
-        for series in request.timeseries
-    }
+    found = {}
+    for series in WriteRequest.FromString(snappy.uncompress(block.payload)).timeseries:
+        labels = {label.name: label.value for label in series.labels}
+        if "n" in labels:
+            found[labels["n"]] = series.samples[0].value
+    return found
 
 
 def ended(values: Iterable[dict[str, float]]) -> list[str]:
