@@ -136,4 +136,5 @@ class Transition:
         found = self._failing.pop(key, None)
         if found is not None:
             since, count = found
-            self._logger.info("%s (after %d failures in %.0f s)", message, count, self._clock() - since)
+            failures = "1 failure" if count == 1 else f"{count} failures"
+            self._logger.info("%s (after %s in %.0f s)", message, failures, self._clock() - since)
