@@ -58,8 +58,7 @@ docs: .venv/.agent
 	$(BIN)/cipush metrics > docs/metrics.md
 
 bench: .venv/.tests
-	@for file in $$(grep -l __main__ tests/bench/*.py); do \
-		$(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
+	@for bench in flush exposition scrape scrape_parse; do $(BIN)/python -m tests.bench.$$bench || exit 1; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build
