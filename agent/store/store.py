@@ -169,8 +169,7 @@ class Store:
         feed, group, now = batch.feed, batch.group, batch.now
         self.ticks.now += 1
         tick = self.ticks.now
-        table: Table | None = None
-        scope: Scope | None = None
+        table: Table | None
         last_family = last_scope = None
         for update in updates:
             # the hot loop of an agent: unpacked once, attributes looked up only when the family changes
@@ -186,7 +185,7 @@ class Store:
             if table is None:
                 self.counts["refused", "invalid"] += 1
                 continue
-            if scope is None or scope_name != last_scope:
+            if scope_name != last_scope:
                 last_scope = scope_name
                 scope = self._catalog.scope(feed, scope_name)
                 scope.interval = batch.interval
