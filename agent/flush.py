@@ -113,6 +113,8 @@ class Flusher:
         self._heartbeat = max(0.0, heartbeat - interval / 2)
         self.max_future = max_future
         self._groups = {"": SampleClock(last_ms)}
+        for family in (EPOCHS, MARKERS):
+            monitor.add(family, (), 0)
         self._lock = anyio.Lock()
         self._reconfigured: anyio.Event | None = None
         self.outputs: list[Output] = []
