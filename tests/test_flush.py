@@ -7,11 +7,10 @@ import pytest
 from trio.testing import MockClock
 
 from agent import flush
-from agent.flush import SampleClock
 from agent.model import Encoding, Protocol, Snapshot
 from agent.store.encode import LabelRules
 from agent.store.pages import PAGE_RECORDS
-from tests.core import START, START_MS, Bench, Offered, ended
+from tests.core import START_MS, Bench, Offered, ended
 
 pytestmark = pytest.mark.anyio
 TWO_PAGES = {str(i): float(i) for i in range(PAGE_RECORDS + 1)}
@@ -42,35 +41,6 @@ def cancelling(bench: Bench) -> Cancelling:
     lane.scope = anyio.CancelScope()
     bench.flusher.attach(lane, Protocol.REMOTE_WRITE, Encoding.SNAPPY, LabelRules())
     return lane
-
-
-def test_sample_times_are_those_of_the_clock_while_it_goes_forward() -> None:
-    clock = SampleClock()
-
-    assert [clock.next(START, 300), clock.next(START + 0.001, 300)] == [(START_MS, ""), (START_MS + 1, "")]
-
-
-def test_the_same_millisecond_is_not_used_twice() -> None:
-    clock = SampleClock(START_MS)
-
-    assert clock.next(START, 300) == (0, "clock_behind")
-
-
-def test_a_small_step_back_holds_until_the_clock_has_caught_up() -> None:
-    clock = SampleClock(START_MS)
-
-    assert [clock.next(START - 300, 300)[1], clock.next(START + 1, 300)[1]] == ["clock_behind", ""]
-
-
-def test_a_large_step_back_begins_a_new_epoch() -> None:
-    clock = SampleClock(START_MS)
-
-    assert clock.next(START - 301, 300) == (START_MS - 301_000, "epoch")
-
-
-@pytest.mark.parametrize("at", [0.0, -1e18, 5e9, 1e300, float("inf")])
-def test_a_clock_out_of_range_gives_no_time(at: float) -> None:
-    assert SampleClock().next(at, 300) == (0, "clock_out_of_range")
 
 
 async def run_for(bench: Bench, seconds: float) -> None:
@@ -311,59 +281,3 @@ async def test_the_last_flush_does_not_pause(clock: MockClock) -> None:
     await bench.flusher.flush(pace=False)
 
     assert lane.times == [0, 0.5]
-
-
-async def test_nothing_is_flushed_nor_expires_while_the_clock_is_out_of_range(caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench()
-    lane = bench.lane()
-    bench.put({"a": 1})
-    bench.wall.shift = 100 * 365 * 86400.0
-
-    await bench.flusher.flush()
-    await bench.flusher.flush()
-
-    assert (lane.items, bench.flusher.held, bench.store.total_series) == ([], "clock_out_of_range", 1)
-    assert caplog.text.count("flushes are held") == 1
-
-
-async def test_flushes_go_on_when_the_clock_is_usable_again() -> None:
-    bench = Bench(last_ms=START_MS + 10_000)
-    lane = bench.lane()
-    bench.put({"a": 1})
-    await bench.flusher.flush()
-    held = bench.flusher.held
-
-    await anyio.sleep(11)
-    await bench.flusher.flush()
-
-    assert (held, bench.flusher.held, len(lane.items)) == ("clock_behind", "", 1)
-    assert bench.monitor.value(flush.HELD, ("clock_behind",)) == 1
-
-
-async def test_after_a_large_step_back_updates_are_taken_and_everything_is_sent() -> None:
-    bench = Bench(heartbeat=3600)
-    lane = bench.lane()
-    bench.put({"a": 1, "b": 1})
-    await bench.flusher.flush()
-    bench.wall.shift = -86400.0
-
-    await bench.flusher.flush()
-    bench.put({"a": 2, "b": 1})
-    await anyio.sleep(1)
-    await bench.flusher.flush()
-
-    assert lane.values() == [{"a": 1, "b": 1}, {"a": 1, "b": 1}, {"a": 2, "b": 1}]
-    assert bench.monitor.value(flush.EPOCHS) == 1
-
-
-async def test_after_a_large_step_back_silent_series_expire_in_their_time() -> None:
-    bench = Bench()
-    bench.put({"a": 1})
-    await bench.flusher.flush()
-    bench.wall.shift = -86400.0
-    await bench.flusher.flush()
-
-    await anyio.sleep(3700)
-    await bench.flusher.flush()
-
-    assert bench.store.total_series == 0
