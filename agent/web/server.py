@@ -7,6 +7,7 @@ bodies, and takes bodies of any size. Each has a test.
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,12 @@ MAX_BODY_BYTES = 1 << 20
 KEEP_ALIVE_SECONDS = 75
 STOP_SECONDS = 5
 MAX_CONNECTIONS = 512
+MAX_PORT = 65535
+
+_ADVICE: dict[int | None, str] = {
+    errno.EADDRINUSE: "stop what holds it or set server.listen_address to another, or to port 0",
+    errno.EACCES: "ports below 1024 need rights; set server.listen_address to a higher one",
+}
 
 
 def bind(address: str) -> socket.socket:
@@ -45,13 +52,14 @@ def bind(address: str) -> socket.socket:
     dual = family == socket.AF_INET6 and not host and socket.has_dualstack_ipv6()
     if not host and not dual:
         family = socket.AF_INET
+    if not (port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
+        raise StartError(f"cannot listen on {address}: write it as host:port, with a port from 0 (any free one) to {MAX_PORT}")
     try:
         return socket.create_server((host, int(port)), family=family, backlog=512, dualstack_ipv6=dual)
-    except (OSError, OverflowError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StartError(
-            f"cannot listen on {address}: {reason}; stop what holds it or set server.listen_address to another, or to port 0"
-        ) from error
+    except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]  # the address once more
+        advice = _ADVICE.get(getattr(error, "errno", None), "set server.listen_address to an address of this machine")
+        raise StartError(f"cannot listen on {address}: {reason}; {advice}") from error
 
 
 def name_of(sock: socket.socket) -> str:
