@@ -1,0 +1,66 @@
+"""One round of the agent: who did not accept is named, and the state directory is one agent's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import once
+from agent.config import load
+from agent.errors import TemporaryError
+from agent.state import StateDir
+from tests.loopback import Answer, receiver, status
+
+pytestmark = pytest.mark.anyio
+
+DEAD = "http://127.0.0.1:1"
+
+
+def loaded(sinks: dict[str, str], state_dir: str = "none") -> Any:
+    """A configuration of nothing but the agent's own numbers and import sinks: name -> address."""
+    settings = [("sources.internal.type", "internal"), ("agent.state_dir", state_dir), ("agent.shutdown_grace_seconds", "0.3")]
+    for name, url in sinks.items():
+        settings += [(f"sinks.{name}.type", "vm_import"), (f"sinks.{name}.url", f"{url}/api/v1/import")]
+    return load((), {}, settings)
+
+
+async def test_a_round_that_every_sink_accepted_ends_well() -> None:
+    async with receiver() as found:
+        await once.push(loaded({"good": found.url}), {})
+
+    assert len(found.requests) == 1
+
+
+async def test_every_sink_that_did_not_accept_is_named() -> None:
+    async with receiver(Answer(status(400))) as found:
+        with pytest.raises(TemporaryError) as raised:
+            await once.push(loaded({"dead": DEAD, "refusing": found.url}), {})
+
+    assert "sink dead (http://127.0.0.1:1/" in str(raised.value)
+    assert "sink refusing (" in str(raised.value)
+
+
+async def test_a_round_holds_the_state_directory_and_remembers_its_flush(tmp_path: Path) -> None:
+    await once.push(loaded({}, str(tmp_path)), {})
+    remembered = json.loads((tmp_path / "state.json").read_text())["last_flush_ms"]
+    held = StateDir(tmp_path)
+    held.open()
+
+    with pytest.raises(TemporaryError, match="in use by process"):
+        await once.push(loaded({}, str(tmp_path)), {})
+    held.close()
+
+    assert remembered > 0
+
+
+async def test_a_dry_run_shows_the_text_and_makes_no_directory(tmp_path: Path) -> None:
+    chunks: list[bytes] = []
+
+    await once.show(loaded({"dead": DEAD}, str(tmp_path / "state")), chunks.append)
+
+    assert b"cipush_build_info{" in b"".join(chunks)
+    assert os.listdir(tmp_path) == []
