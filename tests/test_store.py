@@ -200,7 +200,7 @@ def test_a_nan_of_a_source_is_never_sent_as_a_marker() -> None:
         Update(TEMP, (1,), 1.0, 0.0),  # type: ignore[arg-type]
         Update(TEMP, ["a"], 1.0, 0.0),  # type: ignore[arg-type]
         Update(TEMP, ("a",), (1.0, 2.0), 0.0),
-        Update(TEMP, ("a",), "1", 0.0),
+        Update(TEMP, ("a",), "1", 0.0),  # type: ignore[arg-type]
         Update(TEMP, ("a",), 10**400, 0.0),
         Update(TIMES, ("a",), 1.0, 0.0),
         Update(TIMES, ("a",), (1.0, 2.0), 0.0),

@@ -32,7 +32,7 @@ def text_of(store: Store, *, openmetrics: bool = False, source: str | None = Non
 
 
 def samples(text: str, *, openmetrics: bool = False) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    families = openmetrics_families(text) if openmetrics else text_families(text)
+    families = openmetrics_families(text) if openmetrics else text_families(text)  # type: ignore[no-untyped-call]
     found = [(sample.name, frozenset(sample.labels.items()), sample.value) for family in families for sample in family.samples]
     assert len({(name, labels) for name, labels, _ in found}) == len(found)
     return {(name, labels): value for name, labels, value in found}
