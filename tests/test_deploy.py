@@ -79,9 +79,11 @@ def demonstrate(home: Path, path: str) -> str:
     """What the demo script prints until its first series have come back; SIGTERM must then end it with exit code 0."""
     env = clean_env(home, PATH=path, TMPDIR=str(home))
     with running(["sh", str(DEPLOY / "demo.sh")], home / "demo.log", env, home) as process:
-        ended = lambda: process.popen.poll() is not None  # noqa: E731
-        eventually(lambda: "series read back" in process.output() or ended(), "the receiver gives back the first series")
-        assert not ended(), process.output()
+        eventually(
+            lambda: "series read back" in process.output() or process.popen.poll() is not None,
+            "the receiver gives back the first series",
+        )
+        assert process.popen.poll() is None, process.output()
         assert process.terminate() == 0, process.output()
         return process.output()
 

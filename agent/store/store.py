@@ -167,8 +167,7 @@ class Store:
 
     def _apply_step(self, batch: _Batch, updates: Sequence[Update]) -> None:
         feed, group, now = batch.feed, batch.group, batch.now
-        self.ticks.now += 1
-        tick = self.ticks.now
+        tick = self.ticks.now = self.ticks.now + 1
         table: Table | None
         last_family = last_scope = None
         for update in updates:
