@@ -29,7 +29,7 @@ MOST_SERIES = 10_000
 MAX_NAME = 200
 """Characters of a name that an answer quotes."""
 OPEN = ("/health", "/ready")
-"""Answered without a token."""
+"""Answered without a token: an orchestrator's probes send none."""
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 PAGE_HEADERS = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'", "X-Frame-Options": "DENY"}
@@ -81,7 +81,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 def make_app(agent: Agent, monitor: SelfMonitor, auth_token: Secret) -> App:
     """The ASGI app. With `auth_token` everything but /health and /ready asks for it as a bearer token.
 
-    /ready is exempt like /health, since a kubelet's probes send no token; it names sources and sinks, no secrets.
+    Without it /ready says whether, but not why: the reasons name sources, sinks and what they answered.
     """
     return _App(agent, monitor, auth_token)
 
@@ -90,7 +90,7 @@ class _App:
     """Routing, authentication and counting, around the handlers of `Endpoints`."""
 
     def __init__(self, agent: Agent, monitor: SelfMonitor, auth_token: Secret) -> None:
-        endpoints = Endpoints(agent)
+        endpoints = Endpoints(agent, self._shows_token)
         self._routes: dict[str, tuple[str, Handler]] = {
             "/": ("GET", endpoints.index),
             "/metrics": ("GET", endpoints.metrics),
@@ -125,8 +125,8 @@ class _App:
             await response(scope, receive, send)
 
     async def _answer(self, path: str, request: Request) -> Response:
-        if not self._allowed(path, request):
-            return _text(401, "send the agent's server.auth_token as a bearer token", {"WWW-Authenticate": "Bearer"})
+        if path not in OPEN and not self._shows_token(request):
+            return _text(401, "send server.auth_token in the Authorization header, type Bearer", {"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
             return _text(404, f"nothing here; there is {', '.join(self._routes)}")
         method, handler = self._routes[path]
@@ -135,8 +135,8 @@ class _App:
             return _text(405, f"{path} takes {' and '.join(allowed)}", {"Allow": ", ".join(allowed)})
         return await handler(request)
 
-    def _allowed(self, path: str, request: Request) -> bool:
-        if not self._token or path in OPEN:
+    def _shows_token(self, request: Request) -> bool:
+        if not self._token:
             return True
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         expected = self._token.reveal().encode()
@@ -147,8 +147,9 @@ class _App:
 class Endpoints:
     """One method per endpoint."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, is_trusted: Callable[[Request], bool]) -> None:
         self._agent = agent
+        self._is_trusted = is_trusted
 
     async def index(self, request: Request) -> Response:
         """The status page."""
@@ -188,9 +189,8 @@ class Endpoints:
 
     async def ready(self, request: Request) -> Response:
         """503 only when the agent cannot accept; failing sinks and sources are `degraded` with 200."""
-        del request
         ready, body = self._agent.ready()
-        return _json(body, 200 if ready else 503)
+        return _json(body if self._is_trusted(request) else {"status": body["status"]}, 200 if ready else 503)
 
     async def config(self, request: Request) -> Response:
         """The configuration in force."""
