@@ -108,6 +108,13 @@ async def test_the_configuration_is_shown_without_secrets() -> None:
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
 
 
+async def test_a_name_that_is_not_utf_8_is_shown_all_the_same() -> None:
+    site = Site()
+    site.agent.config = "state_dir: /var/\udcff\n"
+
+    assert (await site.get("/config")).text == "state_dir: /var/?\n"
+
+
 async def test_status_is_json() -> None:
     answer = await Site().get("/api/status")
 

@@ -154,7 +154,7 @@ class Endpoints:
     async def index(self, request: Request) -> Response:
         """The status page."""
         del request
-        return Response(redact(page(self._agent.status())), media_type="text/html; charset=utf-8")
+        return Response(_bytes(page(self._agent.status())), media_type="text/html; charset=utf-8")
 
     async def metrics(self, request: Request) -> Response:
         """The exposition, negotiated; `?source=` one source alone."""
@@ -195,7 +195,7 @@ class Endpoints:
     async def config(self, request: Request) -> Response:
         """The configuration in force."""
         del request
-        return Response(redact(self._agent.effective_config()), media_type="text/plain; charset=utf-8")
+        return Response(_bytes(self._agent.effective_config()), media_type="text/plain; charset=utf-8")
 
     async def status(self, request: Request) -> Response:
         """Everything on the status page, as JSON."""
@@ -231,11 +231,16 @@ class Endpoints:
 
 
 def _text(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    return PlainTextResponse(redact(text) + "\n", status, headers)
+    return PlainTextResponse(_bytes(text + "\n"), status, headers)
 
 
 def _json(body: object, status: int = 200) -> Response:
     return Response(redact(json.dumps(body, indent=1)) + "\n", status, media_type="application/json")
+
+
+def _bytes(text: str) -> bytes:
+    """Without secrets; what is no character, such as a byte of a file's name that is not UTF-8, becomes `?`."""
+    return redact(text).encode(errors="replace")
 
 
 async def _gzipped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
