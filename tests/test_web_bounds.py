@@ -82,6 +82,11 @@ async def test_empty_lines_between_requests_do_not_hold_a_connection() -> None:
         assert await rest(stream) == b""
 
 
+async def test_an_idle_connection_is_closed() -> None:
+    async with serving(Hello(), idle_seconds=0) as served:
+        assert (await served.ask(GET)).endswith(b"hello")
+
+
 async def test_a_slow_answer_is_not_the_client_s_fault() -> None:
     app = Waiting()
     bounds = {"header_seconds": SOON, "body_seconds": SOON, "send_seconds": SOON}
@@ -265,6 +270,14 @@ async def test_http_1_0_gets_a_length_and_no_chunks() -> None:
 
     assert b"content-length: 7\r\n" in reply
     assert reply.endswith(b"\r\n\r\none two")
+
+
+async def test_http_1_0_gets_an_answer_of_known_length_as_it_is() -> None:
+    async with serving(Hello()) as served:
+        reply = await served.ask(b"GET / HTTP/1.0\r\n\r\n")
+
+    assert reply.count(b"content-length: 5\r\n") == 1
+    assert reply.endswith(b"\r\n\r\nhello")
 
 
 async def test_a_websocket_is_not_spoken() -> None:

@@ -148,6 +148,15 @@ def test_the_store_and_the_flush_are_told_in_words() -> None:
     assert found[found.index("flush last") + 1] == "none"
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(True, "yes"), (False, "no"), (["a", 1], "a, 1"), (None, "none"), (12345.0, "12,345")]
+)
+def test_a_value_of_any_kind_is_told_in_words(value: object, shown: str) -> None:
+    found = words(flush={"thing": value})
+
+    assert found[found.index("flush thing") + 1] == shown
+
+
 @given(text=st.text(min_size=1))
 def test_what_came_from_outside_changes_nothing_of_the_page(text: str) -> None:
     evil = f"</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp;{text}"

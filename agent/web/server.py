@@ -30,7 +30,8 @@ BODY_SECONDS = 30.0
 SEND_SECONDS = 60.0
 """Longest standstill of an answer whose reader does not read."""
 MAX_BODY_BYTES = 1 << 20
-KEEP_ALIVE_SECONDS = 75
+IDLE_SECONDS = 75
+"""How long a connection may rest between two requests."""
 STOP_SECONDS = 5
 MAX_CONNECTIONS = 512
 MAX_PORT = 65535
@@ -80,6 +81,7 @@ async def serve(
     header_seconds: float = HEADER_SECONDS,
     body_seconds: float = BODY_SECONDS,
     send_seconds: float = SEND_SECONDS,
+    idle_seconds: int = IDLE_SECONDS,
     stop_seconds: int = STOP_SECONDS,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -100,7 +102,7 @@ async def serve(
         proxy_headers=False,
         server_header=False,
         limit_concurrency=max_connections + 1,  # uvicorn refuses from this number on
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=idle_seconds,
         timeout_graceful_shutdown=stop_seconds,
     )
     config.load()
