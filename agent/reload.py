@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 
 from agent.config.model import Loaded
-from agent.errors import CipushError
+from agent.errors import CipushError, ConfigError
 from agent.secret import redact
 from agent.selfmon import SelfMonitor, counter, gauge
 
@@ -113,6 +113,7 @@ class Reloader:
         # before the files are read: a change from now on is a change
         self._seen = digests(self._files)
         try:
+            _refuse_streams(self._files)
             loaded = self._load_again()
             if loaded.files != self._files:
                 self._files, self._seen = loaded.files, digests(loaded.files)
@@ -135,9 +136,23 @@ def digests(files: Sequence[Path]) -> Digests:
     """What the files hold now; one that cannot be read counts as different from any content."""
     found = []
     for path in files:
+        if not path.is_file():  # to open a pipe would wait for its other end, and everything with it
+            found.append(b"")
+            continue
         try:
             with path.open("rb") as file:
                 found.append(hashlib.blake2b(file.read(MAX_FILE_BYTES)).digest())
         except OSError:
             found.append(b"")
     return tuple(found)
+
+
+def _refuse_streams(files: Sequence[Path]) -> None:
+    """Raises ConfigError for a pipe or device: it was read to its end at the start, and now holds nothing, or blocks."""
+    problems = [
+        f"{path}: is a pipe or device, which can be read only once; restart the agent instead"
+        for path in files
+        if path.exists() and not path.is_file() and not path.is_dir()
+    ]
+    if problems:
+        raise ConfigError(problems)

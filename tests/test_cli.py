@@ -321,3 +321,11 @@ def test_a_token_file_that_cannot_be_read_is_78(tmp_path: Path) -> None:
     result = cipush("status", "--url", "http://127.0.0.1:1", "--token-file", str(tmp_path / "nope"))
 
     assert result.exit_code == 78
+
+
+@pytest.mark.parametrize("arguments", [["run", "--push"], ["status", "--url"]])
+def test_an_address_without_its_scheme_does_not_show_its_password(home: Path, arguments: list[str]) -> None:
+    result = cipush(*arguments, "user:hunter22@host")
+
+    assert "http://" in result.stderr
+    assert "hunter22" not in result.output

@@ -49,6 +49,10 @@ class Reloads:
     def remove(self) -> None:
         self.file.unlink()
 
+    def become(self, target: str) -> None:
+        self.file.unlink()
+        self.file.symlink_to(target)
+
     def load(self) -> Loaded:
         self.loads += 1
         return load((self.file,), {})
@@ -219,3 +223,13 @@ async def test_a_bug_in_a_reload_is_not_contained(file: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await reloads.reloader.run()
+
+
+async def test_what_is_no_regular_file_is_read_at_the_start_only(file: Path) -> None:
+    reloads = Reloads(file)
+    reloads.become("/dev/null")
+
+    await reloads.run_for(WATCH_SECONDS + 0.1)
+
+    assert reloads.jobs == []
+    assert "can be read only once" in reloads.reloader.problem

@@ -36,6 +36,8 @@ def ask(said: Said, url: str | None, token_file: Path | None, path: str, query: 
     if url is None:
         server = said.loader()[0]().config.server
         url, token, verify = _address(server), server.auth_token, _trusting(server)
+    elif not url.startswith(("http://", "https://")):
+        raise CipushError("--url: must begin with http:// or https://, such as http://127.0.0.1:9817")
     if token_file is not None:
         try:
             token = Secret(read_bounded(token_file, MAX_TOKEN_BYTES).strip())

@@ -134,7 +134,8 @@ def _push(urls: Sequence[str], tree: Tree, problems: Problems) -> None:
         try:
             name, section = config_push.sink(url)
         except ValueError as error:
-            problems.add("--push", f"{url!r} {error}")
+            # Without a scheme nothing else would know that what stands before the @ is a secret.
+            problems.add("--push", f"{url.rpartition('@')[2]!r} {error}")
             continue
         tree.merge({"sinks": {name: section}}, lambda _path: "--push")
 
