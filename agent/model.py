@@ -95,6 +95,8 @@ class Collected:
     """"" = flushed on the interval; else the group that is flushed at once when this is applied."""
     group_at: float = 0.0
     """The sample time of that flush, seconds since the epoch (the start of the scrape)."""
+    problem: str = ""
+    """What people should know though the collect succeeded, such as why a target is down; status pages show it."""
 
 
 Collect = Callable[[object], Awaitable[Collected]]

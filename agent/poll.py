@@ -108,7 +108,7 @@ class PollLoop:
             return False
         with anyio.CancelScope(shield=True):  # half of it would be neither the old state nor the new one
             await self._apply(found)
-        self._succeeded()
+        self._succeeded(found.problem)
         return True
 
     async def _ask(self, cursor: object) -> Collected | Failure:
@@ -143,9 +143,9 @@ class PollLoop:
         self._monitor.add(FUTURE, (self._feed.name,), len(collected.updates) - len(kept))
         return replace(collected, updates=kept)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, problem: str) -> None:
         self.last_success = self._clock()
-        self.last_error = ""
+        self.last_error = redact(problem)
         self._monitor.set(UP, self._labels, 1)
         self._monitor.set(LAST_SUCCESS, self._labels, self.last_success)
         self._monitor.set(SERIES, (self._feed.name,), self._feed.series)

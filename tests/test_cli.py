@@ -179,7 +179,7 @@ def test_check_online_tells_sinks_and_targets_that_are_down(home: Path) -> None:
     assert result.exit_code == 75
     assert f"sink vm: FAILED: {dead}/api/v1/write: connect" in result.stdout
     assert "sink out: ok" in result.stdout
-    assert re.search(r"^source node, poller \S+: FAILED: down: ", result.stdout, re.M)
+    assert re.search(rf"^source node, poller \S+: FAILED: scrape of {dead}/metrics fails: ", result.stdout, re.M)
     assert "check --online failed for sink vm, source node" in result.stderr or "source node, sink vm" in result.stderr
 
 

@@ -169,6 +169,17 @@ async def test_a_failure_is_logged_when_it_begins_and_when_it_ends(caplog: pytes
     assert caplog.text.count("collects again") == 1
 
 
+async def test_what_a_source_says_of_its_target_is_shown_though_the_collect_succeeded() -> None:
+    source = Source(Collected(problem="its target is down"), Collected())
+
+    assert await source.loop.collect()
+    shown = source.loop.status(START)["last_error"]
+    await source.loop.collect()
+
+    assert (shown, source.loop.status(START)["last_error"]) == ("its target is down", "")
+    assert source.value(poll.UP) == 1
+
+
 async def test_a_source_that_raises_is_contained_and_shown() -> None:
     source = Source(ZeroDivisionError("oops"), brought("a"))
 

@@ -232,6 +232,16 @@ async def test_failures_are_logged_once_until_it_works_again(caplog: pytest.LogC
     ]
 
 
+async def test_a_target_that_is_down_is_a_problem_until_it_works_again() -> None:
+    world = World(text=TEXT, status=500)
+
+    down = await world.scrape()
+    world.status = 200
+
+    assert down.problem == "scrape of http://127.0.0.1:9100/metrics fails: HTTP 500"
+    assert (await world.scrape()).problem == ""
+
+
 async def test_an_openmetrics_answer_without_its_end_was_cut_short() -> None:
     world = World(content_type="application/openmetrics-text; version=1.0.0; charset=utf-8")
 

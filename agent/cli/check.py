@@ -114,5 +114,4 @@ async def _collected(poller: Poller) -> tuple[bool, str]:
         return False, "no answer in time"
     except CollectError as error:
         return False, str(error)
-    down = [update.scope for update in found.updates if update.family.name == "up" and update.value == 0]
-    return not down, f"down: {', '.join(down)}" if down else f"{len(found.updates)} series"
+    return not found.problem, found.problem or f"{len(found.updates)} series"

@@ -119,7 +119,8 @@ class Target:
         self._reading = None
         self._generation += 1
         updates = self._self_report(0, duration, 0, self._at)
-        return Collected(updates, complete=(self.name,), group=self.name, group_at=started)
+        problem = f"scrape of {shown(self._client.url)} fails: {error}"
+        return Collected(updates, complete=(self.name,), group=self.name, group_at=started, problem=problem)
 
     def _self_report(self, up: int, duration: float, samples: int, at: float) -> list[Update]:
         numbers = (up, duration, samples, self._stamps, self._duplicates)
