@@ -13,9 +13,6 @@ from collections.abc import Iterator, Sequence
 
 from agent.model import Kind
 
-TEXT_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
 EOF = "# EOF\n"
 """The last line of every OpenMetrics answer; 0.0.4 has none."""
 
