@@ -55,14 +55,17 @@ def openssl(folder: Path, *argv: str) -> None:
 def self_signed(folder: Path, name: str, *lock: str) -> Pair:
     """A certificate that signs itself; `lock` says how the key is kept."""
     made = ("-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "2", "-subj", f"/CN={name}")
-    openssl(folder, "req", "-x509", *KEY, *(lock or ("-nodes",)), *made)
+    # Python 3.13 verifies strictly: an authority has to say that it may sign.
+    usage = ("-addext", "keyUsage=critical,digitalSignature,keyCertSign")
+    openssl(folder, "req", "-x509", *KEY, *(lock or ("-nodes",)), *made, *usage)
     return Pair(str(folder / f"{name}.pem"), str(folder / f"{name}.key"))
 
 
 def signed(folder: Path, name: str, ca: Pair) -> Pair:
     """A certificate for 127.0.0.1 signed by `ca`."""
     openssl(folder, "req", "-new", *KEY, "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-    (folder / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
+    extensions = "subjectAltName=IP:127.0.0.1\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    (folder / "extensions").write_text(extensions)
     by = ("-CA", ca.cert, "-CAkey", ca.key, "-CAcreateserial", "-extfile", "extensions")
     openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", "-days", "2", *by)
     return Pair(str(folder / f"{name}.pem"), str(folder / f"{name}.key"))

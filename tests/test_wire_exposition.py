@@ -106,8 +106,10 @@ def test_labels_keep_the_given_order() -> None:
 def test_both_parsers_give_back_the_help(help: str, openmetrics: bool) -> None:
     (family,) = read(exposition.header("m", Kind.GAUGE, help, "", openmetrics) + "m 1\n", openmetrics=openmetrics)
 
-    # The 0.0.4 parser unescapes quotes as well and strips a line's end, which that format does not ask for.
-    assert family.documentation == help if openmetrics else family.documentation.strip() == help.replace('\\"', '"').strip()
+    # Both parsers drop white space in front; that of 0.0.4 also behind, and it unescapes quotes, which no format asks for.
+    expected = help.lstrip() if openmetrics else help.replace('\\"', '"').strip()
+    found = family.documentation if openmetrics else family.documentation.strip()
+    assert found.lstrip() == expected
 
 
 @pytest.mark.parametrize(
