@@ -18,6 +18,8 @@ pytestmark = pytest.mark.anyio
 
 SOON = 0.1
 """Seconds of a bound that a test waits out."""
+UNREAD_SOON = SOON - 1
+"""The same for a body that nobody reads, which has a second more: an app that reads it answers 408 first."""
 STEP = 0.02
 """Seconds between two bytes of a slow client."""
 
@@ -43,6 +45,16 @@ async def trickle(stream: SocketStream, data: bytes) -> bytes:
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return b""
     raise AssertionError("the server took all of it")
+
+
+LARGE = 16 << 20
+"""Bytes that no buffer between two ends of a connection holds."""
+
+
+async def large(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with LARGE bytes."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
+    await send({"type": "http.response.body", "body": b"x" * LARGE})
 
 
 async def test_a_connection_that_says_nothing_is_closed() -> None:
@@ -89,7 +101,7 @@ async def test_an_idle_connection_is_closed() -> None:
 
 async def test_a_slow_answer_is_not_the_client_s_fault() -> None:
     app = Waiting()
-    bounds = {"header_seconds": SOON, "body_seconds": SOON, "send_seconds": SOON}
+    bounds = {"header_seconds": SOON, "body_seconds": UNREAD_SOON, "send_seconds": SOON}
     async with serving(app, **bounds) as served, await served.connect() as stream:
         await stream.send(GET)
         with anyio.move_on_after(3 * SOON):
@@ -116,8 +128,7 @@ async def test_a_body_that_trickles_gains_no_time() -> None:
 
 
 async def test_a_body_that_nobody_reads_must_end_too() -> None:
-    # a second more than the bound of the body itself: an app that reads it answers 408 first
-    async with serving(Hello(), body_seconds=SOON - 1) as served, await served.connect() as stream:
+    async with serving(Hello(), body_seconds=UNREAD_SOON) as served, await served.connect() as stream:
         await stream.send(post(10, b"half"))
         assert (await answer(stream)).endswith(b"hello")
 
@@ -198,6 +209,32 @@ async def test_garbage_is_answered_400_or_not_at_all(garbage: bytes) -> None:
             assert (await answer(stream)).endswith(b"2")
 
 
+async def test_garbage_behind_a_request_is_not_answered_in_its_place() -> None:
+    async with serving(Waiting(), stop_seconds=0) as served:
+        assert await served.ask(GET + b"garbage\r\n\r\n") == b""
+
+
+async def test_waiting_for_the_client_to_go_has_no_time_limit() -> None:
+    seen: list[str] = []
+    done = anyio.Event()
+
+    async def watching(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((await receive())["type"])
+        try:
+            seen.append((await receive())["type"])
+        finally:
+            done.set()
+
+    async with serving(watching, body_seconds=SOON) as served:
+        async with await served.connect() as stream:
+            await stream.send(post(2, b"ok"))
+            with anyio.move_on_after(3 * SOON):
+                await stream.receive()
+        await done.wait()
+
+    assert seen == ["http.request", "http.disconnect"]
+
+
 async def test_a_reader_who_does_not_read_is_let_go() -> None:
     gone = anyio.Event()
 
@@ -218,17 +255,30 @@ async def test_a_reader_who_does_not_read_is_let_go() -> None:
         await gone.wait()
 
 
+async def test_a_reader_who_caught_up_is_not_let_go() -> None:
+    async with serving(large, send_seconds=SOON) as served, await served.connect() as stream:
+        for _ in range(2):
+            await stream.send(GET)
+            assert len(await answer(stream)) > LARGE
+            with anyio.move_on_after(2 * SOON):
+                await stream.receive()
+
+
+async def test_a_reader_who_does_not_read_does_not_outlive_the_server() -> None:
+    async with serving(large, stop_seconds=0) as served, await served.connect() as stream:
+        await stream.send(GET)
+        await stream.receive()
+        served.scope.cancel()
+        await served.ended.wait()
+
+        assert len(await rest(stream)) < LARGE
+
+
 async def test_an_answer_larger_than_every_buffer_arrives_whole() -> None:
-    size = 16 << 20
-
-    async def large(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
-        await send({"type": "http.response.body", "body": b"x" * size})
-
     async with serving(large) as served, await served.connect() as stream:
         await stream.send(GET)
 
-        assert (await answer(stream)).endswith(b"x" * size)
+        assert (await answer(stream)).endswith(b"\r\n\r\n" + b"x" * LARGE)
 
 
 async def test_an_error_ends_one_request_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
