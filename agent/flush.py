@@ -151,6 +151,24 @@ class Flusher:
                 if output.view is not None:
                     self._store.remove_view(output.view)
 
+    async def retire(self, lane: Lane) -> None:
+        """Stop sending to a lane whose series get other labels: those that it was sent end there, with markers."""
+        async with self._lock:
+            for output in self.outputs:
+                encoding = next((encoding for own, encoding in output.lanes if own is lane), None)
+                if encoding is None or output.view is None:
+                    continue
+                now = self._clock()
+                ms = max(int(now * 1000), *(clock.last_ms + 1 for clock in self._groups.values()))
+                for clock in self._groups.values():
+                    clock.last_ms = ms
+                # in one go: a flush in between would send after its marker what has just ended
+                for ending in output.view.endings(ms):
+                    self._monitor.add(MARKERS, (), ending.markers)
+                    payload = compress(ending.payload, encoding)
+                    lane.offer(Block(payload, output.protocol, encoding, ending.samples, ms, now))
+            self.detach(lane)
+
     async def run(self) -> None:
         """Flush on the interval until cancelled; a late flush shifts none of the next.
 

@@ -182,6 +182,17 @@ class Lanes:
         self._attach(running)
         return running
 
+    async def retire_relabelled(self, external: Mapping[str, str], sinks: Mapping[str, SinkOptions]) -> None:
+        """End, at their receivers, the series of all sinks whose labels the new configuration changes."""
+        for name, running in self.running.items():
+            new = sinks.get(name)
+            if (
+                new is not None
+                and new.type == running.options.type
+                and self._rules(running) != LabelRules(external, new.extra_labels)
+            ):
+                await self._flusher.retire(running.lane)
+
     def relabel(self, external: Mapping[str, str]) -> None:
         """New external labels: every view is made anew."""
         self._external = external
@@ -233,9 +244,10 @@ class Lanes:
         self._monitor.forget("sink", name)
 
     def _attach(self, running: RunningLane) -> None:
-        self._flusher.attach(
-            running.lane, running.protocol, running.encoding, LabelRules(self._external, running.options.extra_labels)
-        )
+        self._flusher.attach(running.lane, running.protocol, running.encoding, self._rules(running))
+
+    def _rules(self, running: RunningLane) -> LabelRules:
+        return LabelRules(self._external, running.options.extra_labels)
 
 
 async def _all(calls: Iterable[Callable[[], Coroutine[Any, Any, object]]]) -> None:

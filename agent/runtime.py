@@ -188,6 +188,7 @@ class Runtime:
             [name for name in new.sources if name in gone_sources or name not in old.sources],
         )
         self.loaded = loaded
+        await self.lanes.retire_relabelled(_external(new, self.instance), new.sinks)
         async with anyio.create_task_group() as stopping:
             for name in gone_sources:
                 stopping.start_soon(self.sources.stop, name)

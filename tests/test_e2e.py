@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests import agents, servers
@@ -144,6 +145,21 @@ def test_a_target_that_is_down_ends_its_series_and_shows_up_0(prometheus: server
 
     eventually(lambda: prometheus.query('up{job="down"} == 0'), "Prometheus shows that the target is down")
     assert prometheus.query('e2e_requests_total{job="down"}') == []
+
+
+def test_series_whose_labels_change_with_a_reload_end_in_prometheus(
+    prometheus: servers.Prometheus, start_agent: StartAgent, served: Target
+) -> None:
+    config = scraping(served, "moved", {"prometheus": remote_write(prometheus.url)})
+    agent = start_agent(config)
+    eventually(lambda: prometheus.query('e2e_requests_total{job="moved", site="berlin"}'), "Prometheus shows the old label")
+
+    config["agent"] = {**config["agent"], "labels": {"site": "paris"}}
+    agent.write(config)
+    assert httpx.post(agent.url + "/-/reload", timeout=10.0).status_code == 200
+
+    eventually(lambda: prometheus.query('e2e_requests_total{job="moved", site="paris"}'), "Prometheus shows the new label")
+    assert prometheus.query('e2e_requests_total{job="moved", site="berlin"}') == []
 
 
 def test_two_targets_are_two_groups_in_the_pushgateway(

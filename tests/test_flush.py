@@ -281,3 +281,33 @@ async def test_the_last_flush_does_not_pause(clock: MockClock) -> None:
     await bench.flusher.flush(pace=False)
 
     assert lane.times == [0, 0.5]
+
+
+async def test_a_lane_whose_labels_change_gets_the_markers_of_what_it_was_sent() -> None:
+    bench = Bench()
+    lane = bench.lane()
+    bench.put({"a": 1})
+    await bench.flusher.flush()
+    bench.put({"a": 1, "unsent": 2})
+
+    await bench.flusher.retire(lane)
+
+    assert ended(lane.values()) == ["a"]
+    assert bench.store.views == []
+    assert lane.items[1].timestamp_ms > lane.items[0].timestamp_ms
+
+
+async def test_what_follows_such_markers_is_later_than_they() -> None:
+    bench = Bench()
+    lane = bench.lane()
+    bench.put({"a": 1})
+    await bench.flusher.flush()
+    await bench.flusher.retire(lane)
+    bench.flusher.attach(lane, Protocol.REMOTE_WRITE, Encoding.SNAPPY, LabelRules({"site": "new"}))
+
+    await anyio.sleep(1)
+    await bench.flusher.flush()
+
+    times = [block.timestamp_ms for block in lane.items]
+    assert times == sorted(set(times))
+    assert lane.values()[-1] == {"a": 1}

@@ -234,6 +234,15 @@ class View:
         """Drop what is kept for a table whose feed is gone."""
         self._encoder.forget(table)
 
+    def endings(self, timestamp_ms: int) -> Iterator[Rendered]:
+        """A marker for every series that was ever sent from this view: it is about to go, and its labels with it."""
+        for group in self._groups.values():
+            for page in group.pages:
+                if page.sent:
+                    payload, samples = page.body.select([(0, page.sent)]).markers(timestamp_ms)
+                    if samples:
+                        yield Rendered(payload, samples, samples)
+
     def walk(self, name: str, timestamp_ms: int, now: float, heartbeat: float, heirs: Heirs) -> Iterator[Rendered | None]:
         """Write the pages of a group, one a step; None is a page that need not be sent.
 
