@@ -24,6 +24,7 @@ from agent.plugin import Context, SinkOptions, SourceOptions
 from agent.poll import PollLoop
 from agent.selfmon import SelfMonitor
 from agent.sinks import SINKS
+from agent.sinks.base import HistorySink, StateSink
 from agent.sources import SOURCES
 from agent.sources.base import Source
 from agent.spool.base import Spool
@@ -77,6 +78,10 @@ class Life:
                 await self._main()
         finally:
             ended.set()
+
+
+Sink = HistorySink | StateSink
+"""Either; a sink module's `STATE` says which."""
 
 
 @dataclass
@@ -139,7 +144,7 @@ class RunningLane:
     """A sink's lane and what it sends from."""
 
     options: SinkOptions
-    sink: Any
+    sink: Sink
     queue: Spool[Any]
     lane: Lane[Any]
     protocol: Protocol
@@ -159,11 +164,12 @@ class Lanes:
         self._stopped: dict[str, RunningLane] = {}
         self.running: dict[str, RunningLane] = {}
 
-    def make(self, name: str, options: SinkOptions, job: str) -> Any:
+    def make(self, name: str, options: SinkOptions, job: str) -> Sink:
         """The sink alone, still unknown to the agent. Raises ConfigError."""
-        return plugin.load(SINKS, options.type).build(name, options, replace(self._context, job=job))
+        sink: Sink = plugin.load(SINKS, options.type).build(name, options, replace(self._context, job=job))
+        return sink
 
-    def adopt(self, name: str, options: SinkOptions, sink: Any) -> RunningLane:
+    def adopt(self, name: str, options: SinkOptions, sink: Sink) -> RunningLane:
         """Give it a lane, fed by the flusher from now on; what a stopped sink of that name and type still held comes first."""
         module = plugin.load(SINKS, options.type)
         policy = module.policy(options)

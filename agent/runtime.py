@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import anyio
 import psutil
@@ -207,10 +206,10 @@ class Runtime:
             return True
         return new.agent.job != self.config.agent.job and self.lanes.running[name].protocol is Protocol.TEXT
 
-    def _made(self, loaded: Loaded, sinks: Iterable[str], sources: Iterable[str]) -> tuple[dict[str, Any], dict[str, Source]]:
+    def _made(self, loaded: Loaded, sinks: Iterable[str], sources: Iterable[str]) -> tuple[dict[str, Sink], dict[str, Source]]:
         """The sinks and sources of these names, at rest. Raises ConfigError with the problems of all."""
         config, problems = loaded.config, list[str]()
-        made_sinks: dict[str, Any] = {}
+        made_sinks: dict[str, Sink] = {}
         made_sources: dict[str, Source] = {}
         for name in sinks:
             try:

@@ -45,7 +45,7 @@ class StateDir:
         Raises ConfigError when it cannot be written, TemporaryError when another agent holds it.
         """
         if self.path is None:
-            log.warning("state_dir is none: queues and totals are lost when the agent stops")
+            log.warning("state_dir is none: the instance label and the time of the last flush are forgotten when the agent stops")
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o750)

@@ -148,4 +148,4 @@ def test_a_state_that_cannot_be_saved_is_logged(opened: Open, tmp_path: Path, ca
 def test_without_a_directory_nothing_is_kept(opened: Open, caplog: pytest.LogCaptureFixture) -> None:
     opened(None).save(5)
 
-    assert "lost when the agent stops" in caplog.text
+    assert "forgotten when the agent stops" in caplog.text

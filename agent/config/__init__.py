@@ -52,7 +52,7 @@ def find_files(environ: Mapping[str, str]) -> tuple[File, ...]:
 
 
 def resolve_state_dir(config: Config, environ: Mapping[str, str]) -> File | None:
-    """The directory of the ledger and the queues, which need not exist yet; None = keep them in memory.
+    """The directory of what is remembered across restarts, which need not exist yet; None = remember nothing.
 
     `auto` is the first of $STATE_DIRECTORY (systemd sets it), below $XDG_STATE_HOME, below ~/.local/state.
     """

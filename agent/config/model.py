@@ -94,7 +94,9 @@ class ServerSection(Section):
     client_ca_file: str = Field(
         default="", description='PEM authorities; clients must show a certificate of one of them; "" = none asked'
     )
-    auth_token: SecretText = Field(default=Secret(""), description='bearer token asked for everything but health; "" = none')
+    auth_token: SecretText = Field(
+        default=Secret(""), description='bearer token asked for everything but /health and the bare state of /ready; "" = none'
+    )
 
     @model_validator(mode="after")
     def _tls_complete(self) -> ServerSection:
