@@ -22,7 +22,7 @@ from agent.errors import ConfigError
 from agent.flush import Flusher
 from agent.garbage import Garbage
 from agent.model import Family, Protocol
-from agent.parts import Lanes, Life, Sources
+from agent.parts import Lanes, Life, Sink, Sources
 from agent.plugin import Context
 from agent.reload import LoadAgain, Reloader
 from agent.selfmon import SelfMonitor, counter
