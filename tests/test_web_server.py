@@ -9,17 +9,35 @@ import socket
 from contextlib import AsyncExitStack
 
 import anyio
+import psutil
 import pytest
 from anyio.lowlevel import checkpoint
+from starlette.types import Receive, Scope, Send
 
 from agent.errors import StartError
 from agent.web.server import bind, name_of, serve
-from tests.listening import GET, Hello, Waiting, answer, rest, serving
+from tests.listening import GET, Hello, Waiting, answer, length_of_body, rest, serving
 
 pytestmark = pytest.mark.anyio
 
 TURNS = 10
 """Turns of the loop that a cancellation may take to arrive: far less than the 0.1 s that uvicorn takes to look."""
+
+
+class Reading:
+    """Reads the whole body; `entered` is set when it begins to."""
+
+    def __init__(self) -> None:
+        self.entered = anyio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.entered.set()
+        await length_of_body(scope, receive, send)
+
+
+def open_files() -> int:
+    """How many files and sockets this process holds."""
+    return psutil.Process().num_fds()
 
 
 async def test_the_free_port_taken_for_port_0_is_reported() -> None:
@@ -98,6 +116,32 @@ async def test_stopping_does_not_wait_for_a_body() -> None:
         served.scope.cancel()
 
         await served.ended.wait()
+
+
+async def test_stopping_does_not_wait_for_a_body_that_somebody_reads() -> None:
+    app = Reading()
+    async with serving(app, stop_seconds=0) as served, await served.connect() as stream:
+        await stream.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+        await app.entered.wait()
+        served.scope.cancel()
+
+        await served.ended.wait()
+
+
+async def test_servers_that_stopped_leave_no_tasks_and_no_sockets_behind() -> None:
+    async def one_life() -> None:
+        app = Reading()
+        async with serving(app, stop_seconds=0) as served, await served.connect() as silent, await served.connect() as half:
+            await silent.send(b"GET / HT")
+            await half.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
+            await app.entered.wait()
+
+    await one_life()
+    before = open_files(), len(anyio.get_running_tasks())
+    for _ in range(3):
+        await one_life()
+
+    assert (open_files(), len(anyio.get_running_tasks())) == before
 
 
 async def test_stopping_does_not_wait_for_idle_connections() -> None:

@@ -80,8 +80,8 @@ class FakeAgent:
 class Site:
     """An agent's web application, without a socket."""
 
-    def __init__(self, token: str = "") -> None:
-        self.agent = FakeAgent()
+    def __init__(self, token: str = "", agent: FakeAgent | None = None) -> None:
+        self.agent = agent or FakeAgent()
         self.monitor = SelfMonitor()
         self.app = make_app(self.agent, self.monitor, Secret(token))
 
