@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make certificates with"),
 ]
 
+PASSPHRASE = "a passphrase"
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 
 
@@ -81,7 +83,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
         signed(folder, "server", ca),
         signed(folder, "client", ca),
         self_signed(folder, "stranger"),
-        self_signed(folder, "locked", "-passout", "pass:a passphrase"),
+        self_signed(folder, "locked", "-passout", f"pass:{PASSPHRASE}"),
     )
 
 
@@ -159,6 +161,23 @@ def test_a_certificate_that_cannot_be_used_is_named(papers: Papers, fault: str, 
     (problem,) = caught.value.problems
     assert problem.startswith(f"server.tls_cert_file, server.tls_key_file: {cert}, {key}: ")
     assert problem.endswith("give readable PEM files that belong together, the key unencrypted")
+
+
+def test_nobody_is_asked_for_a_passphrase(papers: Papers) -> None:
+    code = f"from agent.web.tls import server_context; server_context({papers.locked.cert!r}, {papers.locked.key!r}, '')"
+    # In a session of its own there is no terminal, and OpenSSL would ask on standard input.
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=f"{PASSPHRASE}\n",
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert "ConfigError" in done.stderr
+    assert "pass phrase" not in done.stderr
 
 
 def test_an_authority_that_cannot_be_read_is_named(papers: Papers) -> None:
