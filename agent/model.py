@@ -119,12 +119,14 @@ class Encoding(Enum):
     IDENTITY = "identity"
     SNAPPY = "snappy"
     GZIP = "gzip"
+    ZSTD = "zstd"
 
 
 class Protocol(Enum):
     """What a view renders and a sink speaks."""
 
     REMOTE_WRITE = "remote_write"
+    REMOTE_WRITE_2 = "remote_write_2"
     IMPORT = "import"
     TEXT = "text"
 
@@ -141,6 +143,20 @@ class Block:
     """The newest sample time inside."""
     created: float
     """When it was rendered, seconds since the epoch by the agent's clock."""
+    flush: int = 0
+    """Number of the flush it was rendered in, counted from 1 since the agent started; 0 = in an earlier life of it."""
+    group: int = 0
+    """CRC-32 of the flush group's name, 0 for the interval's. Two blocks of one group and different times may hold
+    the same series; those of one group and one time never do."""
+    events: bool = False
+    """Whether it holds events: a full queue drops them last."""
+
+
+class Form(NamedTuple):
+    """How a request body is written."""
+
+    protocol: Protocol
+    encoding: Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +178,8 @@ class Accepted:
     date: float | None = None
     """The receiver's `Date` header, seconds since the epoch; feeds the skew gauge."""
     requests: int = 1
+    written: int | None = None
+    """How many samples the receiver says it stored; None = it did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +193,12 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The receiver will never take it: dropped and counted."""
+    """The receiver will never take it as it is: the good part may be saved, the rest is dropped and counted."""
 
     code: str
     reason: str
+    written: int | None = None
+    """How many samples the receiver says it stored all the same; None = it did not say, so nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +217,14 @@ class TooLarge:
     reason: str
 
 
-Outcome = Accepted | Retry | Rejected | Misconfigured | TooLarge
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """The receiver does not understand this form of the block: send it in the next simpler one."""
+
+    code: str
+    reason: str
+
+
+Outcome = Accepted | Retry | Rejected | Misconfigured | TooLarge | Unsupported
 """What a send came to. `code` is the HTTP status, or a word for what happened before one:
-`timeout`, `connect`, `protocol`, `tls`."""
+`timeout`, `connect`, `dns`, `protocol`, `tls`."""

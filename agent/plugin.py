@@ -14,13 +14,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from agent.model import Family
+from agent.model import Family, Form
 from agent.secret import Secret
 
 
@@ -89,6 +90,17 @@ class Context:
     """Where a plugin may keep files, below a folder of its own; None = in memory only."""
 
 
+class Fsync(Enum):
+    """When a waiting block is put on disk, safe from a crash of the machine."""
+
+    INTERVAL = "interval"
+    """Once it has waited for `fsync_interval_seconds`."""
+    ALWAYS = "always"
+    """Before it is first sent."""
+    NEVER = "never"
+    """It is written when memory or time demands it, and the kernel decides when that reaches the disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """How the core delivers to one sink."""
@@ -99,8 +111,18 @@ class Policy:
     """A block whose newest sample is older is dropped instead of sent; 0 = no limit."""
     max_retry_age_seconds: float = 0.0
     """A block rendered longer ago is dropped instead of sent; 0 = no limit."""
-    queue_max_bytes: int = 64 << 20
+    max_in_flight: int = 1
+    """Requests at one time. Only a receiver that takes samples in any order may have more than one."""
+    fresh_first: bool = False
+    """Whether what is new goes before a backlog that drains."""
+    forms: tuple[Form, ...] = ()
+    """How blocks may be written for it, the best first; the lane falls back to the next when one is not understood."""
+    rate_limit_bytes_per_second: float = 0.0
+    """Bodies sent, on average; 0 = no limit."""
+    queue_max_bytes: int = 1 << 30
     """What may wait; beyond it the oldest leaves. A state sink's slot holds one snapshot whatever its size."""
+    fsync: Fsync = Fsync.INTERVAL
+    fsync_interval_seconds: float = 1.0
 
 
 def load(registry: Mapping[str, str], kind: str) -> ModuleType:

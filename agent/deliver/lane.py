@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from agent.backoff import FIRST_SECONDS, LONGEST_SECONDS, Backoff, Hosts
-from agent.deliver.report import DropReason, Report, State
+from agent.deliver.report import Report, State
 from agent.model import Accepted, Block, Misconfigured, Outcome, Retry, Snapshot, TooLarge
 from agent.plugin import Policy
 from agent.selfmon import SelfMonitor
@@ -97,10 +97,8 @@ class Lane(Generic[Item]):
 
     def offer(self, item: Item) -> None:
         """Have `item` delivered; never waits. What no longer fits is dropped and counted, oldest first."""
-        dropped = self._spool.put(item)
+        self._spool.put(item)
         now = self._clock()
-        if dropped:
-            self._report.lost("queue_full", dropped, now)
         self.refresh(now)
         if self._offered is not None:
             self._offered.set()
@@ -131,6 +129,8 @@ class Lane(Generic[Item]):
     def refresh(self, now: float) -> None:
         """Bring the gauges that age up to `now`, seconds since the epoch."""
         self._report.pending(self._spool.stats(), now)
+        for reason, samples in self._spool.losses().items():
+            self._report.lost(reason, samples, now)
 
     def status(self) -> LaneStatus:
         """What a status page shows."""
@@ -202,7 +202,7 @@ class Lane(Generic[Item]):
                 self._report.refused(outcome, "rejected", part.samples, now)
         return True
 
-    def _too_old(self, part: Item, now: float) -> DropReason | None:
+    def _too_old(self, part: Item, now: float) -> str | None:
         limits = self._policy
         if 0 < limits.max_sample_age_seconds < now - part.timestamp_ms / 1000:
             return "too_old"

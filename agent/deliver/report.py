@@ -48,7 +48,6 @@ FAMILIES = (
     OLDEST_AGE, LAST_SUCCESS, HIGHEST_SENT, SKEW, UP, DURATION,
 )  # fmt: skip
 
-DropReason = Literal["queue_full", "rejected", "too_large", "too_old", "retry_age"]
 QUIET_SECONDS = 300.0
 """A loss of the same kind is logged again after this long at the earliest."""
 
@@ -123,14 +122,14 @@ class Report:
         else:
             log.warning("%s: %s; trying again in %.1f s", self._where, self.last_error, wait, exc_info=bug)
 
-    def refused(self, outcome: Rejected | TooLarge, reason: DropReason, samples: int, now: float) -> None:
+    def refused(self, outcome: Rejected | TooLarge, reason: str, samples: int, now: float) -> None:
         """The receiver will never take these."""
         self._monitor.set(UP, (self._sink,), 0.0)
         self.state = "rejecting"
         self._failed(outcome.reason, now)
         self.lost(reason, samples, now, self.last_error)
 
-    def lost(self, reason: DropReason, samples: int, now: float, words: str = "") -> None:
+    def lost(self, reason: str, samples: int, now: float, words: str = "") -> None:
         """`samples` were given up."""
         self._monitor.add(DROPPED, (self._sink, reason), samples)
         self.dropped += samples

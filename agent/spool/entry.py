@@ -27,6 +27,14 @@ class Stats:
     samples: int = 0
     oldest_created: float | None = None
     """When the oldest of it was rendered, seconds since the epoch; None = nothing is pending."""
+    disk_bytes: int = 0
+    """Of `bytes`, what stands on disk."""
+    accepted_flush: int | None = None
+    """Everything of flushes up to this number has left; None = everything that was ever put has."""
+    spooled_flush: int | None = None
+    """Everything up to this one has left or is written to disk; a `kill -9` of the agent cannot lose it."""
+    synced_flush: int | None = None
+    """Everything up to this one has left or is synced to disk; a power cut cannot lose it."""
 
 
 def size_of(item: Block | Snapshot) -> int:

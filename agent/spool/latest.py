@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from agent.model import Snapshot
 from agent.spool.entry import Entry, Stats, size_of
 
@@ -12,15 +14,14 @@ class LatestSlot:
     def __init__(self) -> None:
         self._waiting: Entry[Snapshot] | None = None
         self._taken: Entry[Snapshot] | None = None
-        self._last = 0
+        self.last = 0
 
-    def put(self, item: Snapshot) -> int:
-        """Replace what waits. Never drops samples that anybody still needs: always 0."""
-        self._last += 1
-        self._waiting = Entry(self._last, item)
-        return 0
+    def put(self, item: Snapshot) -> None:
+        """Replace what waits; nobody needs the old one any more."""
+        self.last += 1
+        self._waiting = Entry(self.last, item)
 
-    def take(self) -> Entry[Snapshot] | None:
+    def take(self, after: int = 0) -> Entry[Snapshot] | None:  # noqa: ARG002  there is only one
         """The waiting snapshot, unless another one is still taken: two sends at once could end in either order."""
         if self._taken is not None:
             return None
@@ -36,6 +37,13 @@ class LatestSlot:
         taken = self._release(sequence)
         if self._waiting is None:
             self._waiting = taken
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Nothing becomes takeable here but by `put`, `ack` and `requeue`."""
+
+    def losses(self) -> Mapping[str, int]:
+        """None, ever: what is replaced is superseded."""
+        return {}
 
     def stats(self) -> Stats:
         """One or two blocks: the waiting snapshot and the taken one."""
