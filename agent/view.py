@@ -82,6 +82,7 @@ class AgentView:
         runtime = self._runtime
         now = runtime.clock()
         ready, body = self.ready()
+        numbers = runtime.flusher.numbers
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -105,7 +106,8 @@ class AgentView:
             "sinks": [{"type": running.options.type, **running.lane.status()} for running in runtime.lanes.running.values()],
             "store": stats(runtime.store),
             "flush": {
-                "flushes": runtime.flusher.flushes,
+                "sequence": numbers.complete,
+                "recent": [list(flushed) for flushed in numbers.recent],
                 "interval_seconds": runtime.config.agent.flush_interval_seconds,
                 "last": _iso(runtime.flusher.last_ms / 1000) if runtime.flusher.last_ms else None,
                 "held": runtime.flusher.held,

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from agent import flush
+from agent.flush import flusher as flush
 from agent.model import Encoding, Protocol, Snapshot
 from agent.store.encode import LabelRules
 from agent.store.pages import PAGE_RECORDS

@@ -6,8 +6,8 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from agent import flush
 from agent.flush import SampleClock
+from agent.flush import flusher as flush
 from tests.core import START, START_MS, Bench
 
 pytestmark = pytest.mark.anyio

@@ -234,6 +234,12 @@ class View:
         """Drop what is kept for a table whose feed is gone."""
         self._encoder.forget(table)
 
+    def take_for_sent(self) -> None:
+        """The receiver knows these series from another view, so each is owed a marker when it ends."""
+        for group in self._groups.values():
+            for page in group.pages:
+                page.sent = page.records
+
     def endings(self, timestamp_ms: int) -> Iterator[Rendered]:
         """A marker for every series that was ever sent from this view: it is about to go, and its labels with it."""
         for group in self._groups.values():

@@ -16,14 +16,15 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from agent import model
-from agent.model import Block, Encoding, Family, Kind, Snapshot
+from agent.flush.clock import SampleClock
+from agent.flush.numbers import Flushed, Numbers, group_code
+from agent.model import Block, Encoding, Family, Form, Kind, Snapshot
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.encode import LabelRules
 from agent.store.epoch import rewind
 from agent.store.pages import Rendered, View
 from agent.store.store import Store
 from agent.store.text import snapshot
-from agent.wire import remote_write
 from agent.wire.compress import compress
 
 log = logging.getLogger(__name__)
@@ -64,31 +65,15 @@ class Output:
 
     protocol: model.Protocol
     rules: LabelRules
+    native_histograms: bool
     view: View | None
     """None for text, which keeps no pages."""
     lanes: list[tuple[Lane, Encoding]] = field(default_factory=list)
 
-
-class SampleClock:
-    """Sample times of one flush group: strictly increasing, whatever the system clock does."""
-
-    def __init__(self, last_ms: int = 0) -> None:
-        self.last_ms = last_ms
-
-    def next(self, at: float, max_step_back: float) -> tuple[int, str]:
-        """(milliseconds for a flush at `at` seconds, "") or (0, why there can be none now).
-
-        The reason `epoch` comes with a time: the clock stepped back by more than `max_step_back` seconds.
-        """
-        if not remote_write.FIRST_MS <= at * 1000 <= remote_write.LAST_MS:
-            return 0, "clock_out_of_range"
-        ms, reason = int(at * 1000), ""
-        if ms <= self.last_ms:
-            if self.last_ms - ms <= max_step_back * 1000:
-                return 0, "clock_behind"
-            reason = "epoch"
-        self.last_ms = ms
-        return ms, reason
+    @property
+    def key(self) -> tuple[model.Protocol, LabelRules, bool]:
+        """Lanes with equal keys share it."""
+        return self.protocol, self.rules, self.native_histograms
 
 
 class Flusher:
@@ -118,9 +103,10 @@ class Flusher:
         self._lock = anyio.Lock()
         self._reconfigured: anyio.Event | None = None
         self.outputs: list[Output] = []
+        self.numbers = Numbers()
+        self._switches: dict[Lane, Form] = {}
         self.held = ""
         """Why interval flushes are not taking place now, or ""."""
-        self.flushes = 0
 
     @property
     def last_ms(self) -> int:
@@ -133,23 +119,58 @@ class Flusher:
         if self._reconfigured is not None:
             self._reconfigured.set()
 
-    def attach(self, lane: Lane, protocol: model.Protocol, encoding: Encoding, rules: LabelRules) -> None:
+    def attach(
+        self,
+        lane: Lane,
+        protocol: model.Protocol,
+        encoding: Encoding,
+        rules: LabelRules,
+        *,
+        native_histograms: bool = False,
+    ) -> Output:
         """Send to this lane from now on; lanes with equal protocol and labels share a view."""
         for output in self.outputs:
-            if output.protocol is protocol and output.rules == rules:
+            if output.key == (protocol, rules, native_histograms):
                 output.lanes.append((lane, encoding))
-                return
+                return output
         view = None if protocol is model.Protocol.TEXT else self._store.add_view(protocol, rules)
-        self.outputs.append(Output(protocol, rules, view, [(lane, encoding)]))
+        self.outputs.append(Output(protocol, rules, native_histograms, view, [(lane, encoding)]))
+        return self.outputs[-1]
+
+    def switch(self, lane: Lane, form: Form) -> None:
+        """Render in another form for this lane, from the first flush that begins when none is on."""
+        self._switches[lane] = form
+        self._settle_switches()
+
+    def _settle_switches(self) -> None:
+        # In the middle of a walk the lane would get the rest of that flush from neither view.
+        if not self._switches or self.numbers.open:
+            return
+        for lane, form in self._switches.items():
+            for output in list(self.outputs):
+                if all(own is not lane for own, _ in output.lanes):
+                    continue
+                if output.protocol is form.protocol:
+                    output.lanes = [(own, form.encoding if own is lane else encoding) for own, encoding in output.lanes]
+                    continue
+                new = self.attach(lane, *form, output.rules, native_histograms=output.native_histograms)
+                if new.view is not None and len(new.lanes) == 1:
+                    new.view.take_for_sent()
+                output.lanes = [pair for pair in output.lanes if pair[0] is not lane]
+                self._drop_unused(output)
+        self._switches.clear()
 
     def detach(self, lane: Lane) -> None:
         """Stop sending to it; a view without lanes goes."""
         for output in list(self.outputs):
             output.lanes = [pair for pair in output.lanes if pair[0] is not lane]
-            if not output.lanes:
-                self.outputs.remove(output)
-                if output.view is not None:
-                    self._store.remove_view(output.view)
+            self._drop_unused(output)
+
+    def _drop_unused(self, output: Output) -> None:
+        if not output.lanes:
+            self.outputs.remove(output)
+            if output.view is not None:
+                self._store.remove_view(output.view)
 
     async def retire(self, lane: Lane) -> None:
         """Stop sending to a lane whose series get other labels: those that it was sent end there, with markers."""
@@ -163,10 +184,10 @@ class Flusher:
                 for clock in self._groups.values():
                     clock.last_ms = ms
                 # in one go: a flush in between would send after its marker what has just ended
-                for ending in output.view.endings(ms):
-                    self._monitor.add(MARKERS, (), ending.markers)
-                    payload = compress(ending.payload, encoding)
-                    lane.offer(Block(payload, output.protocol, encoding, ending.samples, ms, now))
+                with self.numbers.flush(ms, "") as this:
+                    for ending in output.view.endings(ms):
+                        self._monitor.add(MARKERS, (), ending.markers)
+                        lane.offer(_block(ending, output.protocol, encoding, this, now))
             self.detach(lane)
 
     async def run(self) -> None:
@@ -201,12 +222,13 @@ class Flusher:
                 await checkpoint()
             # after a step back no page says anything about when it was sent
             heartbeat = EVERYTHING if reason else self._heartbeat
-            for output in list(self.outputs):
-                if output.view is not None:
-                    await self._walk(output, output.view, "", ms, heartbeat, pace)
-                else:
-                    await self._snapshot(output, ms)
-            self.flushes += 1
+            self._settle_switches()
+            with self.numbers.flush(ms, "") as this:
+                for output in list(self.outputs):
+                    if output.view is not None:
+                        await self._walk(output, output.view, this, heartbeat, pace)
+                    else:
+                        await self._snapshot(output, ms)
             self._monitor.set(LAST, (), ms / 1000)
             self._monitor.observe(DURATION, (), anyio.current_time() - begun)
 
@@ -219,10 +241,13 @@ class Flusher:
             self._monitor.add(HELD, ("too_far_ahead",))
             return
         ms, _ = self._stamp(group, at)
-        if ms:
+        if not ms:
+            return
+        self._settle_switches()
+        with self.numbers.flush(ms, group) as this:
             for output in list(self.outputs):
                 if output.view is not None:
-                    await self._walk(output, output.view, group, ms, EVERYTHING, False)
+                    await self._walk(output, output.view, this, EVERYTHING, False)
 
     async def end_groups(self, groups: Iterable[str]) -> None:
         """The last flush of groups whose source is gone: their staleness markers.
@@ -251,9 +276,9 @@ class Flusher:
             log.info("flushes go on: the clock is usable again")
         self.held = held
 
-    async def _walk(self, output: Output, view: View, group: str, ms: int, heartbeat: float, pace: bool) -> None:
+    async def _walk(self, output: Output, view: View, this: Flushed, heartbeat: float, pace: bool) -> None:
         name = output.protocol.value
-        walk = self._store.walk(view, group, ms, self._clock(), heartbeat)
+        walk = self._store.walk(view, this.group, this.timestamp_ms, self._clock(), heartbeat)
         try:
             while True:
                 begun = anyio.current_time()
@@ -263,13 +288,13 @@ class Flusher:
                 self._monitor.add(PAGES, (name, "skipped" if rendered is None else "sent"))
                 if rendered is None:
                     continue
-                self._hand_over(output, rendered, ms)
+                self._hand_over(output, rendered, this)
                 # half the time to others: a large flush takes longer, nothing else waits for it
                 await anyio.sleep(anyio.current_time() - begun if pace else 0)
         finally:
             walk.close()  # a cancelled walk lets the next one begin
 
-    def _hand_over(self, output: Output, rendered: Rendered, ms: int) -> None:
+    def _hand_over(self, output: Output, rendered: Rendered, this: Flushed) -> None:
         self._monitor.add(SAMPLES, (output.protocol.value,), rendered.samples)
         if rendered.markers:
             self._monitor.add(MARKERS, (), rendered.markers)
@@ -280,8 +305,7 @@ class Flusher:
         for lane, encoding in output.lanes:
             block = blocks.get(encoding)
             if block is None:
-                payload = compress(rendered.payload, encoding)
-                block = blocks[encoding] = Block(payload, output.protocol, encoding, rendered.samples, ms, created)
+                block = blocks[encoding] = _block(rendered, output.protocol, encoding, this, created)
             lane.offer(block)
 
     async def _snapshot(self, output: Output, ms: int) -> None:
@@ -296,6 +320,19 @@ class Flusher:
         self._monitor.add(SAMPLES, (output.protocol.value,), samples)
         for lane, _ in output.lanes:
             lane.offer(Snapshot(bodies, samples, ms, self._clock()))
+
+
+def _block(rendered: Rendered, protocol: model.Protocol, encoding: Encoding, this: Flushed, created: float) -> Block:
+    return Block(
+        compress(rendered.payload, encoding),
+        protocol,
+        encoding,
+        rendered.samples,
+        this.timestamp_ms,
+        created,
+        this.number,
+        group_code(this.group) if this.group else 0,
+    )
 
 
 class _End:
