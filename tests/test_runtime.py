@@ -288,12 +288,12 @@ async def test_the_stop_answers_what_is_in_flight_before_the_last_flush(tmp_path
         await asked.wait()
         agent.runtime.stopping.set()
         await anyio.wait_all_tasks_blocked()
-        flushed_before = agent.runtime.flusher.flushes
+        flushed_before = agent.runtime.flusher.numbers.complete
         answer.set()
 
     assert flushed_before == 0
     assert bodies == ["begun ended"]
-    assert agent.runtime.flusher.flushes == 1
+    assert agent.runtime.flusher.numbers.complete == 1
 
 
 async def test_the_last_flush_reaches_the_sinks(tmp_path: Path) -> None:
