@@ -236,10 +236,22 @@ def test_status_as_json_is_the_answer(agent: tuple[str, type[Answers]]) -> None:
     assert json.loads(cipush("status", "--url", url, "--json").stdout) == STATUS
 
 
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [({"drain_seconds": 75.2}, "empty in 75.2 s"), ({"queue_hours_left": 2.5}, "full in 2 h"), ({}, "-")],
+)
+def test_status_says_what_becomes_of_a_queue(facts: dict[str, object], words: str) -> None:
+    sink = {"name": "vm", "queue_samples": 40, **facts}
+
+    assert f"  {words}  " in status_text({**STATUS, "sinks": [sink]})
+
+
 def test_status_has_a_line_for_every_sink_and_poller() -> None:
     lines = status_text(STATUS).splitlines()
 
-    assert any(re.match(r"vm +remote_write +retrying +1,234,567 +0 +40 +2 min +connect: refused now", line) for line in lines)
+    assert any(
+        re.match(r"vm +remote_write +retrying +1,234,567 +0 +40 +0 +2 min +- +connect: refused now", line) for line in lines
+    )
     assert any(re.match(r"host +host +up +83 +3.2 s ago +-$", line) for line in lines)
 
 

@@ -189,7 +189,7 @@ async def test_a_reload_is_a_post() -> None:
 async def test_what_is_read_is_not_posted(path: str) -> None:
     answer = await Site().ask("POST", path)
 
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD, DELETE" if path == "/api/queue" else "GET, HEAD")
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/health", "/api/status"])
@@ -247,3 +247,37 @@ async def test_a_host_header_does_not_change_the_path() -> None:
     answer = await Site().ask("GET", "/config", {"Host": "x/metrics?"})
 
     assert answer.text.startswith("agent:")
+
+
+async def test_queues_are_listed() -> None:
+    assert (await Site().get("/api/queue")).json() == {"queues": [{"name": "vm", "blocks": 3}]}
+
+
+async def test_the_oldest_blocks_of_a_queue_are_shown() -> None:
+    answer = await Site().get("/api/queue?name=vm&count=2")
+
+    assert answer.json() == {"name": "vm", "blocks": [{"sequence": 7}, {"sequence": 8}]}
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_queue_that_is_not_there_is_named(method: str) -> None:
+    answer = await Site().ask(method, "/api/queue?name=other")
+
+    assert (answer.status_code, answer.text) == (404, "there is no queue 'other'; /api/queue lists them\n")
+
+
+async def test_a_queue_is_dropped_up_to_a_sequence() -> None:
+    site = Site()
+    answer = await site.ask("DELETE", "/api/queue?name=vm&upto=8")
+
+    assert (answer.json(), site.agent.asked) == ({"name": "vm", "dropped_samples": 30}, [("drop", "vm", 8)])
+
+
+@pytest.mark.parametrize(
+    ("method", "query"), [("GET", "count=0"), ("GET", "count=x"), ("DELETE", "upto=-1"), ("DELETE", "upto=")]
+)
+async def test_a_number_that_is_none_is_refused(method: str, query: str) -> None:
+    answer = await Site().ask(method, f"/api/queue?name=vm&{query}")
+
+    assert answer.status_code == 400
+    assert "is not a number from 1 to" in answer.text

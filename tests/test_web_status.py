@@ -34,7 +34,15 @@ def sink(**changes: Any) -> dict[str, Any]:
         "samples_sent": 1234567,
         "samples_dropped": 0,
         "queue_samples": 0,
+        "queue_bytes": 0,
+        "queue_disk_bytes": 0,
         "oldest_pending_age_seconds": 0.0,
+        "drain_seconds": None,
+        "queue_hours_left": None,
+        "clock_skew_seconds": None,
+        "accepted_flush": 3,
+        "spooled_flush": 3,
+        "synced_flush": 3,
         "last_error": "",
         **changes,
     }
@@ -52,7 +60,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "sinks": [sink()],
         "sources": [source()],
         "store": {"series": 7, "bytes": 1536, "series_by_priority": {"low": 1}, "evicted": 0},
-        "flush": {"flushes": 3, "interval_seconds": 15.0, "last": None, "held": ""},
+        "flush": {"sequence": 3, "recent": [[3, 1700000000000, ""]], "interval_seconds": 15.0, "last": None, "held": ""},
         **changes,
     }
 
@@ -101,9 +109,28 @@ def test_what_is_degraded_stands_at_the_top() -> None:
 
 
 def test_a_sink_shows_what_waits_and_why() -> None:
-    found = words(sinks=[sink(state="retrying", queue_samples=50_000, oldest_pending_age_seconds=7300, last_error="HTTP 503")])
+    waiting = {"queue_samples": 50_000, "queue_bytes": 3 << 20, "queue_disk_bytes": 1 << 20, "oldest_pending_age_seconds": 7300}
+    found = words(sinks=[sink(state="retrying", last_error="HTTP 503", **waiting)])
 
-    assert {"retrying", "1,234,567", "50,000", "2 h", "HTTP 503"} <= set(found)
+    assert {"retrying", "1,234,567", "50,000 (3.0 MiB, 1.0 MiB on disk), oldest 2 h", "HTTP 503"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words_of_it"),
+    [
+        ({"drain_seconds": 180.0, "queue_hours_left": 3.0}, "empty in 3 min"),
+        ({"queue_hours_left": 3.0}, "full in 3 h"),
+        ({"accepted_flush": 12, "spooled_flush": 15, "synced_flush": 14}, "accepted 12, spooled 15, synced 14"),
+        ({"clock_skew_seconds": 7200.0}, "its clock is 2 h ahead of ours"),
+        ({"clock_skew_seconds": -700.0}, "its clock is 11 min behind ours"),
+    ],
+)
+def test_a_sink_shows_where_things_stand(facts: dict[str, Any], words_of_it: str) -> None:
+    assert words_of_it in words(sinks=[sink(queue_samples=1, **facts)])
+
+
+def test_a_small_skew_is_not_worth_a_word() -> None:
+    assert not any("clock" in word for word in words(sinks=[sink(clock_skew_seconds=599.0)]))
 
 
 def test_without_sinks_it_says_where_the_series_are() -> None:

@@ -21,6 +21,7 @@ PATHS = (
     "/api/status",
     "/api/series",
     "/api/explain",
+    "/api/queue",
     "/-/reload",
 )
 TOKEN = "tökén of some length"
@@ -71,6 +72,20 @@ class FakeAgent:
 
     def effective_config(self) -> str:
         return self.config
+
+    def queues(self) -> list[dict[str, object]]:
+        return [{"name": "vm", "blocks": 3}]
+
+    def queue_heads(self, name: str, count: int) -> list[dict[str, object]]:
+        if name != "vm":
+            raise KeyError(name)
+        return [{"sequence": 7 + number} for number in range(min(count, 3))]
+
+    def drop_queued(self, name: str, upto: int | None) -> int:
+        if name != "vm":
+            raise KeyError(name)
+        self.asked.append(("drop", name, upto))
+        return 30
 
     async def reload(self) -> str | None:
         self.asked.append("reload")

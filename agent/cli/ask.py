@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 16 << 20
 MAX_TOKEN_BYTES = 65536
-_SINK_HEAD = ("SINK", "TYPE", "STATE", "SENT", "DROPPED", "QUEUED", "OLDEST", "LAST ERROR")
+_SINK_HEAD = ("SINK", "TYPE", "STATE", "SENT", "DROPPED", "QUEUED", "ON DISK", "OLDEST", "OUTLOOK", "LAST ERROR")
 _SOURCE_HEAD = ("SOURCE", "POLLER", "STATE", "SERIES", "LAST SUCCESS", "LAST ERROR")
 _ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -141,9 +141,21 @@ def _sink(sink: Mapping[str, Any]) -> Sequence[str]:
         _number(sink.get("samples_sent")),
         _number(sink.get("samples_dropped")),
         _number(sink.get("queue_samples")),
+        _number(sink.get("queue_disk_bytes", 0)),
         _duration(age) if age else "-",
+        _outlook(sink),
         clean(str(sink.get("last_error") or "-"))[:100],
     )
+
+
+def _outlook(sink: Mapping[str, Any]) -> str:
+    """When its queue will be empty, or else full."""
+    if not sink.get("queue_samples"):
+        return "-"
+    drain, hours = sink.get("drain_seconds"), sink.get("queue_hours_left")
+    if isinstance(drain, int | float):
+        return f"empty in {_duration(drain)}"
+    return f"full in {_duration(hours * 3600)}" if isinstance(hours, int | float) else "-"
 
 
 def _pollers(sources: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:

@@ -25,6 +25,9 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 MOST_SERIES = 10_000
 """Series one answer of /api/series holds at the most."""
+MOST_HEADS = 1000
+"""Blocks one answer of /api/queue describes at the most."""
+MOST_SEQUENCE = 10**18
 
 MAX_NAME = 200
 """Characters of a name that an answer quotes."""
@@ -70,6 +73,18 @@ class Agent(Protocol):
         """The configuration in force, redacted."""
         ...
 
+    def queues(self) -> list[dict[str, object]]:
+        """What waits on disk or in memory for each sink, and for sinks that left the configuration."""
+        ...
+
+    def queue_heads(self, name: str, count: int) -> list[dict[str, object]]:
+        """The oldest blocks of one queue. Raises KeyError for an unknown name."""
+        ...
+
+    def drop_queued(self, name: str, upto: int | None) -> int:
+        """Give up what waits in one queue, to sequence `upto` or all; the samples. Raises KeyError for an unknown name."""
+        ...
+
     async def reload(self) -> str | None:
         """Reload; None, or why it was refused."""
         ...
@@ -91,17 +106,18 @@ class _App:
 
     def __init__(self, agent: Agent, monitor: SelfMonitor, auth_token: Secret) -> None:
         endpoints = Endpoints(agent, self._shows_token)
-        self._routes: dict[str, tuple[str, Handler]] = {
-            "/": ("GET", endpoints.index),
-            "/metrics": ("GET", endpoints.metrics),
-            "/metrics/v1": ("GET", endpoints.anklet),
-            "/health": ("GET", endpoints.health),
-            "/ready": ("GET", endpoints.ready),
-            "/config": ("GET", endpoints.config),
-            "/api/status": ("GET", endpoints.status),
-            "/api/series": ("GET", endpoints.series),
-            "/api/explain": ("GET", endpoints.explain),
-            "/-/reload": ("POST", endpoints.reload),
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/": _reading(endpoints.index),
+            "/metrics": _reading(endpoints.metrics),
+            "/metrics/v1": _reading(endpoints.anklet),
+            "/health": _reading(endpoints.health),
+            "/ready": _reading(endpoints.ready),
+            "/config": _reading(endpoints.config),
+            "/api/status": _reading(endpoints.status),
+            "/api/series": _reading(endpoints.series),
+            "/api/explain": _reading(endpoints.explain),
+            "/api/queue": {**_reading(endpoints.queue), "DELETE": endpoints.drop_queued},
+            "/-/reload": {"POST": endpoints.reload},
         }
         self._monitor = monitor
         self._token = auth_token
@@ -129,11 +145,10 @@ class _App:
             return _text(401, "send server.auth_token in the Authorization header, type Bearer", {"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
             return _text(404, f"nothing here; there is {', '.join(self._routes)}")
-        method, handler = self._routes[path]
-        allowed = ("GET", "HEAD") if method == "GET" else (method,)
-        if request.method not in allowed:
-            return _text(405, f"{path} takes {' and '.join(allowed)}", {"Allow": ", ".join(allowed)})
-        return await handler(request)
+        handlers = self._routes[path]
+        if request.method not in handlers:
+            return _text(405, f"{path} takes {' and '.join(handlers)}", {"Allow": ", ".join(handlers)})
+        return await handlers[request.method](request)
 
     def _shows_token(self, request: Request) -> bool:
         if not self._token:
@@ -142,6 +157,10 @@ class _App:
         expected = self._token.reveal().encode()
         # headers are bytes; starlette shows them as Latin-1
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), expected)
+
+
+def _reading(handler: Handler) -> dict[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
 
 
 class Endpoints:
@@ -204,11 +223,12 @@ class Endpoints:
 
     async def series(self, request: Request) -> Response:
         """Live series by selector."""
-        limit = request.query_params.get("limit", "1000")
-        if not (limit.isascii() and limit.isdigit() and len(limit) <= 9 and 0 < int(limit) <= MOST_SERIES):
-            return _text(400, f"limit: {limit[:20]!r} is not a number from 1 to {MOST_SERIES}")
         try:
-            return _json(self._agent.series(request.query_params.get("match", ""), int(limit)))
+            limit = _whole(request, "limit", 1000, MOST_SERIES)
+        except ValueError as error:
+            return _text(400, str(error))
+        try:
+            return _json(self._agent.series(request.query_params.get("match", ""), limit))
         except ValueError as error:
             return _text(400, f"match: {error}")
 
@@ -219,6 +239,30 @@ class Endpoints:
             return _text(400, "say which: ?name=METRIC")
         return _json(self._agent.explain(name))
 
+    async def queue(self, request: Request) -> Response:
+        """Every queue; `?name=` the oldest blocks of one, `count` of them."""
+        name = request.query_params.get("name")
+        if name is None:
+            return _json({"queues": self._agent.queues()})
+        try:
+            count = _whole(request, "count", 10, MOST_HEADS)
+            return _json({"name": name[:MAX_NAME], "blocks": self._agent.queue_heads(name, count)})
+        except KeyError:
+            return _text(404, f"there is no queue {name[:MAX_NAME]!r}; /api/queue lists them")
+        except ValueError as error:
+            return _text(400, str(error))
+
+    async def drop_queued(self, request: Request) -> Response:
+        """Give up what waits in the queue `name`, up to the sequence `upto` where that is given."""
+        name = request.query_params.get("name", "")
+        try:
+            upto = _whole(request, "upto", 0, MOST_SEQUENCE) if "upto" in request.query_params else None
+            return _json({"name": name[:MAX_NAME], "dropped_samples": self._agent.drop_queued(name, upto)})
+        except KeyError:
+            return _text(404, f"there is no queue {name[:MAX_NAME]!r}; /api/queue lists them")
+        except ValueError as error:
+            return _text(400, str(error))
+
     async def reload(self, request: Request) -> Response:
         """Take over the changed configuration, or say why not."""
         del request
@@ -228,6 +272,14 @@ class Endpoints:
             if problem is None
             else _text(400, f"refused, the old configuration stays in force:\n{problem}")
         )
+
+
+def _whole(request: Request, key: str, default: int, most: int) -> int:
+    """A whole number of the query, 1 to `most`. Raises ValueError saying so."""
+    text = request.query_params.get(key, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and 0 < int(text) <= most):
+        raise ValueError(f"{key}: {text[:20]!r} is not a number from 1 to {most}")
+    return int(text)
 
 
 def _text(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

@@ -18,6 +18,10 @@ th{font-weight:600;background:#f6f8fa}td.n{text-align:right;font-variant-numeric
 """
 
 
+SKEW_SECONDS = 600.0
+"""A receiver whose clock is further off than this is warned about: rules and age limits work on its clock."""
+
+
 def page(status: Mapping[str, Any]) -> str:
     """The whole page from `/api/status`' content."""
     degraded: Sequence[str] = status["degraded"]
@@ -52,13 +56,54 @@ def _sinks(sinks: Sequence[Mapping[str, Any]]) -> str:
             _state(sink["state"] in ("ok", "new"), sink["state"]),
             _number(sink["samples_sent"]),
             _number(sink["samples_dropped"]),
-            _number(sink["queue_samples"]),
-            _duration(sink["oldest_pending_age_seconds"]) if sink["queue_samples"] else "",
-            _text(sink["last_error"]),
+            _waiting(sink),
+            _outlook(sink),
+            _flushes(sink),
+            _text(sink["last_error"]) + _skew(sink),
         ]
         for sink in sinks
     )
-    return _table("Sinks", ["name", "type", "address", "state", "sent", "dropped", "waiting", "oldest", "last error"], rows)
+    return _table(
+        "Sinks", ["name", "type", "address", "state", "sent", "dropped", "waiting", "outlook", "flushes", "last error"], rows
+    )
+
+
+def _waiting(sink: Mapping[str, Any]) -> str:
+    """Samples, bytes, how many of them on disk, and the age of the oldest; nothing when nothing waits."""
+    if not sink["queue_samples"]:
+        return ""
+    disk = f", {_bytes(sink['queue_disk_bytes'])} on disk" if sink["queue_disk_bytes"] else ""
+    oldest = _duration(sink["oldest_pending_age_seconds"])
+    return f"{_number(sink['queue_samples'])} ({_bytes(sink['queue_bytes'])}{disk}), oldest {oldest}"
+
+
+def _outlook(sink: Mapping[str, Any]) -> str:
+    """When the queue will be empty, or else full."""
+    if sink["drain_seconds"] is not None and sink["queue_samples"]:
+        return f"empty in {_duration(sink['drain_seconds'])}"
+    if sink["queue_hours_left"] is not None and sink["queue_samples"]:
+        return f"full in {_duration(sink['queue_hours_left'] * 3600)}"
+    return ""
+
+
+def _flushes(sink: Mapping[str, Any]) -> str:
+    """Up to which flush the receiver, the files and the disk have everything."""
+    if sink["accepted_flush"] is None:
+        return ""
+    if sink["accepted_flush"] == sink["synced_flush"]:
+        return f"accepted {_number(sink['accepted_flush'])}"
+    return (
+        f"accepted {_number(sink['accepted_flush'])}, spooled {_number(sink['spooled_flush'])}, "
+        f"synced {_number(sink['synced_flush'])}"
+    )
+
+
+def _skew(sink: Mapping[str, Any]) -> str:
+    skew = sink["clock_skew_seconds"]
+    if skew is None or abs(skew) < SKEW_SECONDS:
+        return ""
+    ahead = "ahead of" if skew > 0 else "behind"
+    return f' <span class="bad">its clock is {_duration(abs(skew))} {ahead} ours</span>'
 
 
 def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
@@ -78,6 +123,7 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _store(store: Mapping[str, Any], flush: Mapping[str, Any]) -> str:
+    flush = {key: value for key, value in flush.items() if key != "recent"}  # a hundred lines for programs
     rows = [[_text(what), _shown(what, value)] for what, value in [*_flat("", store), *_flat("flush ", flush)]]
     return _table("Store and flush", ["what", "now"], rows)
 
