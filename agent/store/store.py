@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from operator import is_
 
 from agent.model import Collected, Priority, Protocol, Update
 from agent.store import expire
@@ -253,7 +254,9 @@ class Store:
         strings = self._strings
         if len(strings) > 20_000:
             strings.clear()
-        labels = tuple([strings.setdefault(text, text) for text in labels])
+        shared = [strings.setdefault(text, text) for text in labels]
+        if not all(map(is_, shared, labels)):
+            labels = tuple(shared)  # a tuple of shared strings is kept as it came: its source may hold it as well
         row = table.add(labels, cells, update.at, now, tick, scope.number)
         table.next_expiry = min(table.next_expiry, now)
         table.empty_since = None
