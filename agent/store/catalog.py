@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agent.model import Family
+from agent.store.claims import Place
 from agent.store.encode import sample_names
-from agent.store.pages import Place, View
+from agent.store.pages import View
 from agent.store.table import Feed, Scope, Table
 
 
@@ -76,8 +77,9 @@ class Catalog:
                 if row is not None and other is not table:
                     yield other, row
 
-    def heirs(self, table: Table, labels: tuple[str, ...]) -> tuple[Sequence[Place], Sequence[int]]:
-        """See `pages.Heirs`."""
+    def heirs(self, table: Table, ended: int) -> tuple[Sequence[Place], Sequence[int]]:
+        """See `claims.Heirs`."""
+        labels = table.labels[ended]
         row = table.index.get(labels)
         if row is not None:
             return [(table, row)], ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from typing import Protocol as TypingProtocol
 
+from agent.relabel.rules import LabelLimits, Rules
 from agent.store.table import Table
 from agent.wire import exposition, remote_write, vm_import
 
@@ -20,12 +21,23 @@ BOUND = "le"
 
 @dataclass(frozen=True, slots=True)
 class LabelRules:
-    """What a view adds to every series."""
+    """What a view does to every series."""
 
     external: Mapping[str, str] = field(default_factory=dict)
     """Fill what a series does not have: job, instance, `agent.labels`."""
     extra: Mapping[str, str] = field(default_factory=dict)
     """Win over what a series has: the sink's `extra_labels`."""
+    shared: Rules = Rules()
+    """The agent's rules: they see the external labels, and go in front of the extra labels."""
+    own: Rules = Rules()
+    """The sink's rules: they have the last word."""
+    limits: LabelLimits = LabelLimits()
+    """Of the labels that come out."""
+
+    @property
+    def relabels(self) -> bool:
+        """Whether a series' labels take more than to put them together: see `agent.store.relabel`."""
+        return bool(self.shared or self.own or self.limits)
 
 
 class Part(NamedTuple):

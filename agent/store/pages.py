@@ -8,24 +8,21 @@ values: values are read from the tables when the page is written.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from agent.model import Protocol
 from agent.store.body import Body, LineBody, RecordBody
+from agent.store.claims import Heirs, Place
 from agent.store.encode import Encoder, LabelRules, LineEncoder, RecordEncoder
+from agent.store.relabel import Relabelling
 from agent.store.table import DEAD, Table, Ticks
 
 PAGE_RECORDS = 10_000
 PAGE_BYTES = 2 << 20
 FRAGMENTED_ROWS = 16
 """A page whose runs are shorter than this on average is put in table order at its next visit."""
-
-
-Place = tuple[Table, int]
-"""A row of a table."""
-Heirs = Callable[[Table, tuple[str, ...]], tuple[Sequence[Place], Sequence[int]]]
-"""(table, labels of an ended row) -> rows in which its series live again, and the numbers of its records that do not."""
 
 
 class Run:
@@ -149,11 +146,12 @@ class Page:
                         spans[-1] = (spans[-1][0], end)
                     else:
                         spans.append((first, end))
-                elif first < self.sent or (table, row) in group.indebted:
-                    places, records = heirs(table, table.labels[row])
-                    for place in places:
-                        inherit(place)
-                    owed += [(first + number, first + number + 1) for number in records]
+                else:
+                    places, records = heirs(table, row)
+                    if first < self.sent or (table, row) in group.indebted:
+                        for place in places:
+                            inherit(place)
+                        owed += [(first + number, first + number + 1) for number in records]
                 first = end
         kept = [span for _, spans in order.values() for span in spans]
         self.body = self.body.select(kept)
@@ -188,14 +186,16 @@ class Rendered:
 
 
 class View:
-    """What sinks with equal protocol and extra labels share: one set of pages.
+    """What sinks with equal protocol, labels and rules share: one set of pages.
 
     Synchronous; one walk per group at a time.
     """
 
     def __init__(self, protocol: Protocol, labels: LabelRules, ticks: Ticks) -> None:
         self.protocol = protocol
-        self._encoder: Encoder = RecordEncoder(labels) if protocol is Protocol.REMOTE_WRITE else LineEncoder(labels)
+        own = LabelRules() if labels.relabels else labels
+        self._encoder: Encoder = RecordEncoder(own) if protocol is Protocol.REMOTE_WRITE else LineEncoder(own)
+        self.relabelling = Relabelling(labels, self._encoder) if labels.relabels else None
         self._ticks = ticks
         self._groups: dict[str, Group] = {}
 
@@ -219,9 +219,14 @@ class View:
         return RecordBody() if self.protocol is Protocol.REMOTE_WRITE else LineBody()
 
     def born(self, table: Table, row: int) -> int:
-        """Encode a new row into a page that no walk is on; returns the bytes it took."""
+        """Encode a new row into a page that no walk is on; returns the bytes it took: none where rules refuse it."""
         group = self.group(table.group)
-        records = self._encoder.encode(table, table.labels[row])
+        if self.relabelling is None:
+            records = self._encoder.encode(table, table.labels[row])
+        else:
+            records = self.relabelling.records(table, row)
+            if not records:
+                return 0
         size = sum(map(len, records)) + 4 * len(records)
         page = group.open
         if page is None or not page.takes(len(records), size):
@@ -232,7 +237,7 @@ class View:
 
     def forget(self, table: Table) -> None:
         """Drop what is kept for a table whose feed is gone."""
-        self._encoder.forget(table)
+        (self.relabelling or self._encoder).forget(table)
 
     def take_for_sent(self) -> None:
         """The receiver knows these series from another view, so each is owed a marker when it ends."""
@@ -261,6 +266,8 @@ class View:
             raise RuntimeError(f"group {name!r}: a walk is already on")
         group.walking = True
         group.open = None
+        if self.relabelling is not None:
+            heirs = partial(self.relabelling.heirs, born=self.born, others=heirs)
         ends, indebted = self._ticks.ends, set(group.indebted)
         try:
             _coalesce(group)
