@@ -17,11 +17,14 @@ from anyio.abc import TaskGroup
 
 from agent import plugin
 from agent.backoff import Hosts
+from agent.config.model import AgentSection
 from agent.deliver import Lane
 from agent.flush import Flusher
 from agent.model import Encoding, Protocol
 from agent.plugin import Context, SinkOptions, SourceOptions
 from agent.poll import PollLoop
+from agent.relabel.options import AgentLimits, limits_of, rules_of
+from agent.relabel.rules import Rules
 from agent.selfmon import SelfMonitor
 from agent.sinks import SINKS
 from agent.sinks.base import HistorySink, StateSink
@@ -78,6 +81,25 @@ class Life:
                 await self._main()
         finally:
             ended.set()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every sink's series get: the agent's labels and rules."""
+
+    external: Mapping[str, str]
+    rules: Rules
+    limits: AgentLimits
+
+    def rules_for(self, options: SinkOptions) -> LabelRules:
+        """What a view for a sink of these options does to every series."""
+        own = rules_of(options)
+        return LabelRules(self.external, options.extra_labels, self.rules, own, limits_of(self.limits, options.limits))
+
+
+def shared(agent: AgentSection, instance: str) -> Shared:
+    """Of a valid configuration."""
+    return Shared({**agent.labels, "job": agent.job, "instance": instance}, rules_of(agent), agent.limits)
 
 
 Sink = HistorySink | StateSink
@@ -155,11 +177,11 @@ class RunningLane:
 class Lanes:
     """Lanes by sink name."""
 
-    def __init__(self, flusher: Flusher, monitor: SelfMonitor, context: Context, external: Mapping[str, str]) -> None:
+    def __init__(self, flusher: Flusher, monitor: SelfMonitor, context: Context, common: Shared) -> None:
         self._flusher = flusher
         self._monitor = monitor
         self._context = context
-        self._external = external
+        self._common = common
         self._hosts = Hosts()
         self._stopped: dict[str, RunningLane] = {}
         self.running: dict[str, RunningLane] = {}
@@ -188,20 +210,16 @@ class Lanes:
         self._attach(running)
         return running
 
-    async def retire_relabelled(self, external: Mapping[str, str], sinks: Mapping[str, SinkOptions]) -> None:
-        """End, at their receivers, the series of all sinks whose labels the new configuration changes."""
+    async def retire_relabelled(self, common: Shared, sinks: Mapping[str, SinkOptions]) -> None:
+        """End, at their receivers, the series of all sinks whose labels or rules the new configuration changes."""
         for name, running in self.running.items():
             new = sinks.get(name)
-            if (
-                new is not None
-                and new.type == running.options.type
-                and self._rules(running) != LabelRules(external, new.extra_labels)
-            ):
+            if new is not None and new.type == running.options.type and self._rules(running) != common.rules_for(new):
                 await self._flusher.retire(running.lane)
 
-    def relabel(self, external: Mapping[str, str]) -> None:
-        """New external labels: every view is made anew."""
-        self._external = external
+    def relabel(self, common: Shared) -> None:
+        """Other labels or rules of the agent: every view is made anew."""
+        self._common = common
         for running in self.running.values():
             self._flusher.detach(running.lane)
         for running in self.running.values():
@@ -253,7 +271,7 @@ class Lanes:
         self._flusher.attach(running.lane, running.protocol, running.encoding, self._rules(running))
 
     def _rules(self, running: RunningLane) -> LabelRules:
-        return LabelRules(self._external, running.options.extra_labels)
+        return self._common.rules_for(running.options)
 
 
 async def _all(calls: Iterable[Callable[[], Coroutine[Any, Any, object]]]) -> None:

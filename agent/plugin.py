@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from agent.model import Family, Form
+from agent.relabel.options import Action, RuleList, Selector, SinkLimits
 from agent.secret import Secret
 
 
@@ -64,6 +65,14 @@ class SinkOptions(Section):
 
     type: str = Field("", description="which kind of sink; may be left out where it equals the name")
     extra_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series sent to this sink")
+    drop: RuleList[Selector] = Field(default=(), description="series that are not sent to this sink")
+    keep: RuleList[Selector] = Field(default=(), description="the only series that are sent to this sink; empty = all")
+    relabel: RuleList[Action] = Field(
+        default=(), description="changes of labels, one after the other, when a series is first sent; after drop and keep"
+    )
+    limits: SinkLimits = Field(
+        default_factory=SinkLimits, description="what the labels of a series may be; one beyond is not sent, and counted"
+    )
 
 
 Samples = Callable[[], Iterable[tuple[Family, tuple[str, ...], float | list[float]]]]

@@ -22,7 +22,7 @@ from agent.errors import ConfigError
 from agent.flush import Flusher
 from agent.garbage import Garbage
 from agent.model import Family, Protocol
-from agent.parts import Lanes, Life, Sink, Sources
+from agent.parts import Lanes, Life, Sink, Sources, shared
 from agent.plugin import Context
 from agent.reload import LoadAgain, Reloader
 from agent.selfmon import SelfMonitor, counter
@@ -74,7 +74,7 @@ class Runtime:
         self._rss = rss
         config = loaded.config
         self.instance = state.settle_instance(config.agent.instance)
-        self.external = _external(config, self.instance)
+        self.shared = shared(config.agent, self.instance)
         self.store = Store(_limits(config))
         agent = config.agent
         self.flusher = Flusher(
@@ -94,7 +94,7 @@ class Runtime:
             samples=self._readings,
             state_dir=state.path,
         )
-        self.lanes = Lanes(self.flusher, self.monitor, context, self.external)
+        self.lanes = Lanes(self.flusher, self.monitor, context, self.shared)
         self.sources = Sources(self.store, self.flusher, self.monitor, context)
         self.reloader = Reloader(loaded, load_again, self._take_over, self.monitor, clock)
         self.view = AgentView(self)
@@ -187,7 +187,7 @@ class Runtime:
             [name for name in new.sources if name in gone_sources or name not in old.sources],
         )
         self.loaded = loaded
-        await self.lanes.retire_relabelled(_external(new, self.instance), new.sinks)
+        await self.lanes.retire_relabelled(shared(new.agent, self.instance), new.sinks)
         async with anyio.create_task_group() as stopping:
             for name in gone_sources:
                 stopping.start_soon(self.sources.stop, name)
@@ -235,10 +235,10 @@ class Runtime:
         )
         if new.log != old.log:
             log.configure(new.log.level, new.log.format)
-        external = _external(new, self.instance)
-        if external != self.external:
-            self.external = external
-            self.lanes.relabel(external)
+        common = shared(new.agent, self.instance)
+        if common != self.shared:
+            self.shared = common
+            self.lanes.relabel(common)
 
     def _readings(self) -> Iterable[tuple[Family, tuple[str, ...], float | list[float]]]:
         """What the internal source publishes, up to date."""
@@ -276,10 +276,6 @@ def _short_collections() -> Iterator[None]:
 def _limits(config: Config) -> Limits:
     store = config.store
     return Limits(store.max_series, store.max_bytes, store.default_ttl_seconds, config.agent.flush_interval_seconds)
-
-
-def _external(config: Config, instance: str) -> dict[str, str]:
-    return {**config.agent.labels, "job": config.agent.job, "instance": instance}
 
 
 def _refuse_fixed(old: Config, new: Config) -> None:

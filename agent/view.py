@@ -126,7 +126,7 @@ class AgentView:
             {"name": lane.lane.name, "protocol": lane.protocol.value, "extra_labels": dict(lane.options.extra_labels)}
             for lane in runtime.lanes.running.values()
         ]
-        found["external_labels"] = runtime.external
+        found["external_labels"] = dict(runtime.shared.external)
         return found
 
     def effective_config(self) -> str:

@@ -16,6 +16,7 @@ from agent.config import resolve_state_dir
 from agent.config.model import Loaded
 from agent.errors import CollectError, ConfigError, TemporaryError
 from agent.model import Poller
+from agent.relabel.options import limits_of, rules_of
 from agent.secret import redact
 from agent.sinks import SINKS
 from agent.sources import SOURCES
@@ -64,7 +65,8 @@ def views(loaded: Loaded) -> str:
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name, options in loaded.config.sinks.items():
         protocol = plugin.load(SINKS, options.type).PROTOCOL.value
-        groups.setdefault((protocol, *sorted(options.extra_labels.items())), []).append(name)
+        limits = limits_of(loaded.config.agent.limits, options.limits)
+        groups.setdefault((protocol, *sorted(options.extra_labels.items()), rules_of(options), limits), []).append(name)
     if not groups:
         return "# no sinks: nothing is pushed, /metrics can be scraped\n"
     count = f"{len(groups)} encoded copies of every series" if len(groups) > 1 else "one encoded copy of every series"

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from agent.plugin import SecretText, Section, SinkOptions, SourceOptions
+from agent.relabel.options import Action, AgentLimits, RuleList, Selector
 from agent.secret import Secret
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -56,6 +57,19 @@ class AgentSection(Section):
     )
     labels: Annotated[dict[str, str], AfterValidator(_external_labels)] = Field(
         default_factory=dict, description="labels for every series that does not have them", examples=[{"site": "berlin"}]
+    )
+    drop: RuleList[Selector] = Field(
+        default=(),
+        description="series that are sent to no sink; the rules of `agent` come before each sink's own, and /metrics shows "
+        "everything as it was before them",
+        examples=[[{"name": "go_.*"}]],
+    )
+    keep: RuleList[Selector] = Field(default=(), description="the only series that are sent to any sink; empty = all")
+    relabel: RuleList[Action] = Field(
+        default=(), description="changes of labels for every sink, one after the other; after drop and keep"
+    )
+    limits: AgentLimits = Field(
+        default_factory=AgentLimits, description="what the labels of a series may be; one beyond is not sent, and counted"
     )
     flush_interval_seconds: float = Field(default=15.0, ge=0.05, le=86400, description="time between two pushes to the sinks")
     heartbeat_seconds: float = Field(

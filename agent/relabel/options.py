@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -142,6 +142,11 @@ class Action(_Keys):
             return Step(DropLabels(pattern(self.drop_labels)), where)
         assert self.replace is not None, "validated"
         return Step(self.replace.compiled(), where)
+
+
+_T = TypeVar("_T")
+RuleList = Annotated[tuple[_T, ...], Field(max_length=MAX_ENTRIES)]
+"""A list of rules."""
 
 
 class AgentLimits(_Keys):
