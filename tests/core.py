@@ -24,7 +24,7 @@ START_MS = 1_795_239_000_000
 GAUGE = Family("g", Kind.GAUGE, "A gauge.", labels=("n",))
 
 
-@dataclass
+@dataclass(eq=False)
 class Wall:
     """The wall clock that goes with the virtual one, and can be set."""
 
@@ -35,7 +35,7 @@ class Wall:
         return START + self.shift + anyio.current_time()
 
 
-@dataclass
+@dataclass(eq=False)
 class Offered:
     """A lane that keeps what it is offered, and when."""
 
@@ -51,9 +51,15 @@ class Offered:
         """The samples of each block: label n -> value."""
         return [samples_of(item) for item in self.items]
 
+    def values_of(self, protocol: Protocol) -> list[dict[str, float]]:
+        """The same of the blocks of one protocol."""
+        return [samples_of(item) for item in self.items if item.protocol is protocol]
+
 
 class Bench:
     """A store with one source, and a flusher of it."""
+
+    rules = LabelRules({"job": "j"})
 
     def __init__(self, *, interval: float = 15.0, heartbeat: float = 60.0, last_ms: int = 0) -> None:
         self.wall = Wall()
