@@ -1,7 +1,8 @@
 """The store against a dictionary: whatever happens in whatever order, a receiver ends up with what the dictionary says.
 
 The receiver is the generated protobuf classes. Walks and readers are left open across other operations,
-places of ended rows are used again, sources come and go, limits evict.
+places of ended rows are used again, sources come and go, limits evict. Views have rules, some of which
+make one series of several.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agent.model import STALE_NAN_BITS, Collected, Family, Kind, Priority, Protocol, Update
-from agent.store.encode import LabelRules, sample_names
+from agent.store.encode import sample_names
 from agent.store.pages import Rendered, View
 from agent.store.store import Limits, Store
 from agent.store.table import Table
 from agent.store.text import render
 from agent.wire.remote_write_pb2 import WriteRequest
+from tests.store_rules import RULED, Ruled
 
 GAUGE = Family("g", Kind.GAUGE, "h", labels=("x",))
 TIMES = Family("t", Kind.HISTOGRAM, "h", labels=("x",), buckets=(1.0, 2.0))
@@ -58,16 +60,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.ms = 1_700_000_000_000
         self.expected: dict[Identity, tuple[object, str, float]] = {}
         self.received: dict[View, dict[Sample, list[tuple[int, float | None]]]] = {}
+        self.ruled: dict[View, Ruled] = {}
         self.walks: list[Walk] = []
         self.readers: list[Iterator[bytes]] = []
 
-    @initialize(max_series=st.sampled_from([25, 10_000]), cap=st.sampled_from([0, 12]))
-    def begin(self, max_series: int, cap: int) -> None:
+    @initialize(max_series=st.sampled_from([25, 10_000]), cap=st.sampled_from([0, 12]), ruled=st.sampled_from(RULED))
+    def begin(self, max_series: int, cap: int, ruled: Ruled) -> None:
         self.limited = max_series < 10_000 or cap > 0
         self.cap = cap
         self.store = Store(Limits(max_series=max_series, default_ttl_seconds=DEFAULT_TTL))
         self.feeds = [self.store.add_feed("f0"), self.store.add_feed("f1", "p_", max_series=cap)]
-        self.add_view()
+        self.add_view(ruled)
 
     # -- what sources do ---------------------------------------------------------------------------
 
@@ -116,9 +119,25 @@ class StoreMachine(RuleBasedStateMachine):
     # -- who reads -----------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.received) < 2)
-    @rule()
-    def add_view(self) -> None:
-        self.received[self.store.add_view(Protocol.REMOTE_WRITE, LabelRules({"job": "j"}))] = {}
+    @rule(ruled=st.sampled_from(RULED))
+    def add_view(self, ruled: Ruled) -> None:
+        view = self.store.add_view(Protocol.REMOTE_WRITE, ruled.rules)
+        self.received[view], self.ruled[view] = {}, ruled
+
+    @precondition(lambda self: not self.walks)
+    @rule(which=st.integers(0, 1), ruled=st.sampled_from(RULED))
+    def change_rules(self, which: int, ruled: Ruled) -> None:
+        """As a reload does: what was sent ends at the receiver, then everything is born in another view."""
+        view = list(self.received)[which % len(self.received)]
+        self.ms += 1000
+        walk = Walk(self.store, view, self.ms, self.now)
+        for page in view.endings(self.ms):
+            self.take(walk, page)
+        history = self.received.pop(view)
+        assert all(values[-1][1] is None for values in history.values()), "a series was not ended"
+        self.store.remove_view(view)
+        new = self.store.add_view(Protocol.REMOTE_WRITE, ruled.rules)
+        self.received[new], self.ruled[new] = history, ruled
 
     @precondition(lambda self: len(self.received) == 2 and not self.walks)
     @rule()
@@ -192,13 +211,16 @@ class StoreMachine(RuleBasedStateMachine):
         if self.limited:
             self.expected = {key: found for key, found in self.expected.items() if key in live}
 
-    def samples(self) -> dict[Sample, float]:
-        """What a receiver should hold of each live series."""
-        found = {}
+    def samples(self, ruled: Ruled) -> dict[Sample, set[float]]:
+        """What a receiver should hold of the live series: one value of those that the rules make one of."""
+        found: dict[Sample, set[float]] = {}
         for (_, _, labels), (table, row) in self.live().items():
-            for (name, bound), value in zip(sample_names(table), table.row_values(row), strict=True):
-                pairs = [("__name__", name), ("job", "j"), *table.label_pairs(labels), *([("le", bound)] if bound else [])]
-                found[tuple(sorted(pairs))] = value
+            named = ruled.expected(table.name, dict(table.label_pairs(labels)))
+            if named is not None:
+                for (name, bound), value in zip(sample_names(table), table.row_values(row), strict=True):
+                    sample = named[0] + name.removeprefix(table.name)
+                    pairs = [("__name__", sample), ("job", "j"), *named[1].items(), *([("le", bound)] if bound else [])]
+                    found.setdefault(tuple(sorted(pairs)), set()).add(value)
         return found
 
     @invariant()
@@ -223,14 +245,16 @@ class StoreMachine(RuleBasedStateMachine):
             self.finish_walk()
         for reader in self.readers:
             list(reader)
-        expected = self.samples()
         for view, received in self.received.items():
             for _ in range(2):
                 self.ms += 1000
                 walk = Walk(self.store, view, self.ms, self.now)
                 for page in walk.pages:
                     self.take(walk, page)
-            assert {key: history[-1][1] for key, history in received.items() if history[-1][1] is not None} == expected
+            expected = self.samples(self.ruled[view])
+            last = {key: history[-1][1] for key, history in received.items() if history[-1][1] is not None}
+            assert set(last) == set(expected)
+            assert all(value in expected[key] for key, value in last.items())
         for table in self.store.tables:
             assert len(table.free) + len(table.index) == len(table.labels), "a place is lost"
 
