@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sources.scrape.lines import Lines
+from agent.errors import CollectError
+from agent.sources.scrape.lines import MAX_LINES, Lines
 
 TEXT = st.lists(st.sampled_from([b"a", b"bb 1", b"\n", b"\n", b"\r\n", b"\r"]), max_size=30).map(b"".join)
 
@@ -34,3 +36,11 @@ def test_a_line_that_stays_is_the_object_it_was() -> None:
 
     assert lines.finish()[0] is previous[0]
     assert lines.changed == [1]
+
+
+def test_an_exposition_of_nothing_but_line_feeds_is_refused() -> None:
+    lines, piece = Lines(), b"\n" * (1 << 20)
+
+    with pytest.raises(CollectError, match="more than 5,000,000 lines"):
+        for _ in range(MAX_LINES // len(piece) + 1):
+            lines.take(piece)

@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from itertools import compress, count
 from operator import ne
 
+from agent.errors import CollectError
+
+MAX_LINES = 5_000_000
+"""Of one exposition: a body of nothing but line feeds would take eight times its size in memory."""
+
 
 class Lines:
     """Takes an exposition in pieces. `previous`: the lines of the one before, or nothing.
@@ -22,7 +27,7 @@ class Lines:
         """Where a line differs from the previous one, as far as that goes."""
 
     def take(self, piece: bytes) -> None:
-        """The next piece, of any length."""
+        """The next piece, of any length. Raises CollectError for more lines than anything sensible has."""
         end = piece.rfind(b"\n")
         if end < 0:
             self._rest.append(piece)  # joined once its line ends: one endless line is not copied again and again
@@ -42,6 +47,8 @@ class Lines:
 
     def _add(self, new: list[bytes]) -> None:
         lines, first = self.lines, len(self.lines)
+        if first + len(new) > MAX_LINES:
+            raise CollectError("size", f"the answer has more than {MAX_LINES:,} lines")
         old = self._previous[first : first + len(new)]
         changed = list(compress(count(first), map(ne, new, old)))
         lines += old
