@@ -107,7 +107,7 @@ async def test_a_body_that_is_not_remote_write_is_refused(client: httpx.AsyncCli
     assert (answer.status_code, complaint in answer.text) == (400, True), answer.text
 
 
-@pytest.mark.parametrize("headers", [{"Content-Encoding": "zstd"}, {"Content-Type": "text/plain"}, {"Content-Encoding": ""}])
+@pytest.mark.parametrize("headers", [{"Content-Encoding": "br"}, {"Content-Type": "text/plain"}, {"Content-Encoding": ""}])
 async def test_an_unknown_encoding_or_message_is_answered_415(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     answer = await client.post("/api/v1/write", content=written((UP, [(1, 1.0)])), headers=WRITE | headers)
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Block, Encoding, Protocol
+from agent.wire.compress import MAX_BODY_BYTES, compress
 from agent.wire.remote_write_pb2 import WriteRequest
-from agent.wire.split import MAX_BODY_BYTES, halves
+from agent.wire.split import halves, single
 from tests.lanes import block, values_of
 
 LINES = b"".join(b'{"metric":{"__name__":"m%d"},"values":[%d,2],"timestamps":[1,2]}\n' % (i, i) for i in range(5))
@@ -78,6 +79,8 @@ def test_series_with_several_samples_count_them_and_metadata_counts_none() -> No
         replace(EMPTY, payload=b"\xff\xff\xff\xff\x7f" + b"x" * 100),
         replace(EMPTY, payload=snappy.compress(b"\x0a\xff\xff")),
         replace(EMPTY, payload=snappy.compress(b"\x08\x01")),
+        replace(EMPTY, payload=b"not zstd", encoding=Encoding.ZSTD),
+        replace(EMPTY, payload=compress(b"\x0a\xff\xff", Encoding.ZSTD), encoding=Encoding.ZSTD),
         replace(IMPORT, payload=b"not gzip"),
         replace(IMPORT, payload=gzip.compress(LINES)[:-9]),
         replace(IMPORT, payload=gzip.compress(b"[]\n{\n")),
@@ -93,13 +96,13 @@ def test_bytes_that_are_no_body_are_refused(broken: Block) -> None:
 def test_a_bomb_is_refused() -> None:
     bomb = replace(IMPORT, payload=gzip.compress(b"\n" * (MAX_BODY_BYTES + 1)))
 
-    with pytest.raises(ValueError, match="larger"):
+    with pytest.raises(ValueError, match="the limit"):
         halves(bomb)
 
 
 @given(st.binary(max_size=200), st.sampled_from(Encoding))
 def test_no_bytes_raise_anything_but_value_error(raw: bytes, encoding: Encoding) -> None:
-    packed = {Encoding.IDENTITY: raw, Encoding.SNAPPY: snappy.compress(raw), Encoding.GZIP: gzip.compress(raw)}[encoding]
+    packed = compress(raw, encoding)
     for protocol in (Protocol.REMOTE_WRITE, Protocol.IMPORT):
         try:
             found = halves(Block(packed, protocol, encoding, 1, 0, 0.0))
@@ -109,5 +112,18 @@ def test_no_bytes_raise_anything_but_value_error(raw: bytes, encoding: Encoding)
 
 
 def test_a_snappy_block_that_announces_too_much_is_not_unpacked() -> None:
-    with pytest.raises(ValueError, match="larger"):
+    with pytest.raises(ValueError, match="the limit"):
         halves(replace(EMPTY, payload=b"\xff\xff\xff\x7f" + b"x" * 100))
+
+
+@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=9), st.integers(0, 8))
+def test_a_single_record_is_that_one(values: list[float], index: int) -> None:
+    index %= len(values)
+
+    assert values_of(single(block(*values), index)) == [values[index]]
+    assert values_of(single(block(*values), -1)) == [values[-1]]
+
+
+def test_there_is_no_record_beyond_the_last() -> None:
+    with pytest.raises(IndexError):
+        single(block(1.0), 1)

@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from agent.model import Encoding
 from agent.sim import answers, faults
 from agent.sim.received import Received
 from agent.web import server
@@ -31,12 +32,15 @@ KEPT_REQUESTS = 200
 
 _VERSION2 = "io.prometheus.write.v2.Request"
 _VERSION1 = ("", "prometheus.WriteRequest")
+_ENCODINGS = {"snappy": Encoding.SNAPPY, "zstd": Encoding.ZSTD}
+"""Of remote-write; zstd is VictoriaMetrics' own (since 1.88)."""
 _SHOWN_HEADERS = (
     "content-type",
     "content-encoding",
     "content-length",
     "user-agent",
     "x-prometheus-remote-write-version",
+    "x-victoriametrics-remote-write-version",
     "retry-attempt",
 )
 
@@ -131,16 +135,20 @@ class Receiver:
     def _remote_write(self, request: Request, body: bytes, entry: Entry) -> Response:
         if request.method != "POST":
             raise RefusedError(405, "remote-write is a POST")
-        if request.headers.get("content-encoding") != "snappy":
-            raise RefusedError(415, "remote-write needs Content-Encoding: snappy")
+        encoding = _ENCODINGS.get(request.headers.get("content-encoding", ""))
+        if encoding is None:
+            raise RefusedError(415, "remote-write needs Content-Encoding: snappy, or zstd")
         media, _, parameters = request.headers.get("content-type", "").partition(";")
         message = parameters.strip().removeprefix("proto=")
         if media.strip() != "application/x-protobuf" or message not in (*_VERSION1, _VERSION2):
             raise RefusedError(415, "remote-write needs Content-Type: application/x-protobuf of a version known here")
+        message_bytes = decode.unpack(body, encoding)
         if message != _VERSION2:
-            self._keep(entry, decode.remote_write(decode.unsnappy(body)))
+            self._keep(entry, decode.remote_write(message_bytes))
             return Response(status_code=204)
-        found = decode.remote_write2(decode.unsnappy(body))
+        if encoding is not Encoding.SNAPPY:
+            raise RefusedError(415, "remote-write 2.0 is packed with snappy")
+        found = decode.remote_write2(message_bytes)
         written = self._keep(entry, found.samples)
         name = "X-Prometheus-Remote-Write-{}-Written"
         counts = {name.format("Samples"): str(written), name.format("Histograms"): "0", name.format("Exemplars"): "0"}
@@ -232,7 +240,7 @@ def _unzipped(request: Request, body: bytes) -> bytes:
     if encoding == "identity":
         return body
     if encoding == "gzip":
-        return decode.gunzip(body)
+        return decode.unpack(body, Encoding.GZIP)
     raise RefusedError(415, f"Content-Encoding {encoding[:50]} is not understood here: gzip or none")
 
 

@@ -12,21 +12,19 @@ import json
 import math
 import re
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import snappy
 from google.protobuf.message import DecodeError as ProtobufError
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.model import STALE_NAN_BITS
+from agent.model import STALE_NAN_BITS, Encoding
 from agent.wire import remote_write2_pb2, remote_write_pb2
+from agent.wire.compress import decompress
 
 MAX_BYTES = 32 << 20
 """Most bytes of one request, packed or unpacked: the limit of VictoriaMetrics' -maxInsertRequestSize."""
 
-_MAX_MEMBERS = 100
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
@@ -59,42 +57,12 @@ def is_stale(value: float) -> bool:
     return bool(value != value and struct.pack("<d", value) == struct.pack("<Q", STALE_NAN_BITS))
 
 
-def unsnappy(body: bytes, max_bytes: int = MAX_BYTES) -> bytes:
-    """A snappy block unpacked; its header announces the size, which is checked first."""
-    size = 0
-    for shift, byte in enumerate(body[:5]):
-        size |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            break
-    else:
-        raise DecodeError("not a snappy block: it does not begin with its size")
-    if size > max_bytes:
-        raise DecodeError(f"snappy block unpacks to {size} bytes, the limit is {max_bytes}")
+def unpack(body: bytes, encoding: Encoding, max_bytes: int = MAX_BYTES) -> bytes:
+    """A request's body unpacked."""
     try:
-        return bytes(snappy.uncompress(body))
-    except snappy.UncompressError as error:
-        raise DecodeError("not a snappy block (the framed format is forbidden)") from error
-
-
-def gunzip(body: bytes, max_bytes: int = MAX_BYTES) -> bytes:
-    """A gzip body unpacked; up to a hundred members."""
-    parts: list[bytes] = []
-    left = max_bytes
-    while body:
-        if len(parts) == _MAX_MEMBERS:
-            raise DecodeError(f"gzip of more than {_MAX_MEMBERS} members")
-        member = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(member.decompress(body, left + 1))
-        except zlib.error as error:
-            raise DecodeError(f"not gzip: {error}") from error
-        left -= len(parts[-1])
-        if left < 0:
-            raise DecodeError(f"gzip unpacks to more than {max_bytes} bytes")
-        if not member.eof:
-            raise DecodeError("gzip ends too early")
-        body = member.unused_data
-    return b"".join(parts)
+        return decompress(body, encoding, max_bytes)
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
 
 
 def checked(labels: Sequence[tuple[str, str]]) -> Labels:

@@ -1,27 +1,31 @@
-"""Halves of a finished request body, for receivers that find it too large (413).
+"""Parts of a finished request body: halves for receivers that find it too large (413), single records for probes.
 
 Bodies may come back from a disk, so they are bounded and checked like anything foreign.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol as TypingProtocol
 
-import snappy
-
-from agent.model import Block, Encoding, Protocol
+from agent.model import Block, Protocol
+from agent.wire.compress import compress, decompress
 from agent.wire.remote_write import spans
 
-MAX_BODY_BYTES = 64 << 20
-"""An unpacked body larger than this is not one of ours: a page holds 2 MiB."""
-GZIP_LEVEL = 1
 _SERIES_TAG = 0x0A  # WriteRequest.timeseries, field 1
-_SAMPLES_TAG = 0x12  # TimeSeries.samples, field 2, length-delimited
-_VARINT_BYTES = 5  # enough for MAX_BODY_BYTES
+_POINT_TAGS = (0x12, 0x22)  # TimeSeries.samples and .histograms, fields 2 and 4, length-delimited
+
+
+class _Parts(TypingProtocol):
+    """The records of one unpacked body."""
+
+    def __len__(self) -> int: ...
+
+    def body(self, first: int, end: int) -> tuple[bytes, int]:
+        """A request of records `first` to `end`, and how many samples it holds."""
+        ...
 
 
 def halves(block: Block) -> tuple[Block, ...]:
@@ -29,33 +33,61 @@ def halves(block: Block) -> tuple[Block, ...]:
 
     Raises ValueError for bytes that are no such body.
     """
-    body = _unpack(block)
-    parts = _records(body) if block.protocol is Protocol.REMOTE_WRITE else body.splitlines(keepends=True)
+    parts = _parts(block)
     if len(parts) < 2:
         return (block,)
-    count = _count_samples if block.protocol is Protocol.REMOTE_WRITE else _count_values
     middle = len(parts) // 2
-    return _block(block, parts[:middle], count), _block(block, parts[middle:], count)
+    return _block(block, parts, 0, middle), _block(block, parts, middle, len(parts))
 
 
-def _block(block: Block, parts: Sequence[bytes], count: Callable[[bytes], int]) -> Block:
-    # The time stays the whole block's newest: it may be early for one half, never late.
-    return replace(block, payload=_pack(b"".join(parts), block.encoding), samples=sum(count(part) for part in parts))
+def single(block: Block, index: int) -> Block:
+    """A new block with record number `index` of `block` alone, counted from its end where negative.
+
+    Raises ValueError for bytes that are no such body, and IndexError where there is no such record.
+    """
+    parts = _parts(block)
+    first = range(len(parts))[index]
+    return _block(block, parts, first, first + 1)
 
 
-def _records(body: bytes) -> list[bytes]:
-    return [body[start:end] for start, end in spans(body)]
+def _parts(block: Block) -> _Parts:
+    body = decompress(block.payload, block.encoding)
+    if block.protocol is Protocol.REMOTE_WRITE:
+        return _Fields([body[start:end] for start, end in spans(body)], _count_samples)
+    return _Fields(body.splitlines(keepends=True), _count_values)
+
+
+def _block(block: Block, parts: _Parts, first: int, end: int) -> Block:
+    # The time stays the whole block's newest: it may be early for one part, never late.
+    body, samples = parts.body(first, end)
+    return replace(block, payload=compress(body, block.encoding), samples=samples)
+
+
+class _Fields:
+    """Records that mean the same wherever they stand: fields of a 1.0 request, lines of an import."""
+
+    def __init__(self, records: Sequence[bytes], count: Callable[[bytes], int]) -> None:
+        self._records = records
+        self._count = count
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def body(self, first: int, end: int) -> tuple[bytes, int]:
+        """See `_Parts`."""
+        records = self._records[first:end]
+        return b"".join(records), sum(map(self._count, records))
 
 
 def _count_samples(record: bytes) -> int:
-    """The samples inside one top-level record of a write request: its fields after tag and length."""
+    """The samples and histograms inside one top-level record of a write request."""
     if record[0] != _SERIES_TAG:
         return 0
     at = 1
     while record[at] & 0x80:
         at += 1
     inner = record[at + 1 :]
-    return sum(1 for start, _ in spans(inner) if inner[start] == _SAMPLES_TAG)
+    return sum(1 for start, _ in spans(inner) if inner[start] in _POINT_TAGS)
 
 
 def _count_values(line: bytes) -> int:
@@ -63,45 +95,3 @@ def _count_values(line: bytes) -> int:
         return len(json.loads(line)["values"])
     except (TypeError, KeyError, RecursionError) as error:
         raise ValueError("not a line of an import") from error
-
-
-def _pack(body: bytes, encoding: Encoding) -> bytes:
-    if encoding is Encoding.SNAPPY:
-        packed: bytes = snappy.compress(body)
-        return packed
-    return gzip.compress(body, GZIP_LEVEL, mtime=0) if encoding is Encoding.GZIP else body
-
-
-def _unpack(block: Block) -> bytes:
-    if block.encoding is Encoding.SNAPPY:
-        return _unpack_snappy(block.payload)
-    if block.encoding is Encoding.GZIP:
-        return _unpack_gzip(block.payload)
-    return block.payload
-
-
-def _unpack_snappy(payload: bytes) -> bytes:
-    # A snappy block begins with its unpacked length as a varint: look before leaping.
-    length = 0
-    for i, byte in enumerate(payload[:_VARINT_BYTES]):
-        length |= (byte & 0x7F) << (7 * i)
-        if byte < 0x80:
-            break
-    if length > MAX_BODY_BYTES:
-        raise ValueError(f"a body of {length} bytes is larger than any of ours")
-    try:
-        body: bytes = snappy.uncompress(payload)
-    except snappy.UncompressError as error:
-        raise ValueError("not a snappy block") from error
-    return body
-
-
-def _unpack_gzip(payload: bytes) -> bytes:
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        body = unpacker.decompress(payload, MAX_BODY_BYTES)
-    except zlib.error as error:
-        raise ValueError(f"not gzip: {error}") from error
-    if not unpacker.eof:
-        raise ValueError("a gzip body that is cut, or larger than any of ours")
-    return body
