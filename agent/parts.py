@@ -34,6 +34,7 @@ from agent.spool.base import Spool
 from agent.spool.latest import LatestSlot
 from agent.spool.memory import MemoryQueue
 from agent.store.encode import LabelRules
+from agent.store.publish import publish_refused
 from agent.store.store import Store
 from agent.store.table import Feed
 
@@ -256,8 +257,13 @@ class Lanes:
         await _all(running.life.end for running in self.running.values())
 
     def refresh(self) -> None:
-        """Bring gauges that age up to date."""
+        """Bring gauges that age up to date, and count what rules refused."""
         now = self._context.clock()
+        names = {id(running.lane): name for name, running in self.running.items()}
+        for output in self._flusher.outputs:
+            publish_refused(
+                output.view.refused, [names[id(lane)] for lane, _ in output.lanes if id(lane) in names], self._monitor
+            )
         for running in self.running.values():
             running.lane.refresh(now)
 

@@ -23,8 +23,8 @@ from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.encode import LabelRules
 from agent.store.epoch import rewind
 from agent.store.pages import Rendered, View
+from agent.store.snapshot import Snapshots
 from agent.store.store import Store
-from agent.store.text import snapshot
 from agent.wire.compress import compress
 
 log = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ class Output:
     protocol: model.Protocol
     rules: LabelRules
     native_histograms: bool
-    view: View | None
-    """None for text, which keeps no pages."""
+    view: View | Snapshots
+    """The latter for text, which keeps no pages."""
     lanes: list[tuple[Lane, Encoding]] = field(default_factory=list)
 
     @property
@@ -133,7 +133,8 @@ class Flusher:
             if output.key == (protocol, rules, native_histograms):
                 output.lanes.append((lane, encoding))
                 return output
-        view = None if protocol is model.Protocol.TEXT else self._store.add_view(protocol, rules)
+        text = protocol is model.Protocol.TEXT
+        view = Snapshots(self._store, rules) if text else self._store.add_view(protocol, rules)
         self.outputs.append(Output(protocol, rules, native_histograms, view, [(lane, encoding)]))
         return self.outputs[-1]
 
@@ -154,7 +155,7 @@ class Flusher:
                     output.lanes = [(own, form.encoding if own is lane else encoding) for own, encoding in output.lanes]
                     continue
                 new = self.attach(lane, *form, output.rules, native_histograms=output.native_histograms)
-                if new.view is not None and len(new.lanes) == 1:
+                if isinstance(new.view, View) and len(new.lanes) == 1:
                     new.view.take_for_sent()
                 output.lanes = [pair for pair in output.lanes if pair[0] is not lane]
                 self._drop_unused(output)
@@ -169,7 +170,7 @@ class Flusher:
     def _drop_unused(self, output: Output) -> None:
         if not output.lanes:
             self.outputs.remove(output)
-            if output.view is not None:
+            if isinstance(output.view, View):
                 self._store.remove_view(output.view)
 
     async def retire(self, lane: Lane) -> None:
@@ -177,7 +178,7 @@ class Flusher:
         async with self._lock:
             for output in self.outputs:
                 encoding = next((encoding for own, encoding in output.lanes if own is lane), None)
-                if encoding is None or output.view is None:
+                if encoding is None or not isinstance(output.view, View):
                     continue
                 now = self._clock()
                 ms = max(int(now * 1000), *(clock.last_ms + 1 for clock in self._groups.values()))
@@ -225,10 +226,10 @@ class Flusher:
             self._settle_switches()
             with self.numbers.flush(ms, "") as this:
                 for output in list(self.outputs):
-                    if output.view is not None:
+                    if isinstance(output.view, View):
                         await self._walk(output, output.view, this, heartbeat, pace)
                     else:
-                        await self._snapshot(output, ms)
+                        await self._snapshot(output, output.view, ms)
             self._monitor.set(LAST, (), ms / 1000)
             self._monitor.observe(DURATION, (), anyio.current_time() - begun)
 
@@ -246,7 +247,7 @@ class Flusher:
         self._settle_switches()
         with self.numbers.flush(ms, group) as this:
             for output in list(self.outputs):
-                if output.view is not None:
+                if isinstance(output.view, View):
                     await self._walk(output, output.view, this, EVERYTHING, False)
 
     async def end_groups(self, groups: Iterable[str]) -> None:
@@ -308,8 +309,8 @@ class Flusher:
                 block = blocks[encoding] = _block(rendered, output.protocol, encoding, this, created)
             lane.offer(block)
 
-    async def _snapshot(self, output: Output, ms: int) -> None:
-        steps = snapshot(self._store, output.rules)
+    async def _snapshot(self, output: Output, snapshots: Snapshots, ms: int) -> None:
+        steps = snapshots.take()
         while True:
             try:
                 next(steps)

@@ -8,6 +8,7 @@ values: values are read from the tables when the page is written.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -198,6 +199,11 @@ class View:
         self.relabelling = Relabelling(labels, self._encoder) if labels.relabels else None
         self._ticks = ticks
         self._groups: dict[str, Group] = {}
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Series that rules refused at birth, by reason; whoever counts them takes them away."""
+        return Counter() if self.relabelling is None else self.relabelling.refused
 
     @property
     def size(self) -> int:

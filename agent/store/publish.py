@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from agent.model import Priority
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.store import Store
@@ -16,7 +19,14 @@ ENDED = counter("cipush_store_ended_total", "Series that ended because their sou
 EVICTED = counter("cipush_store_evicted_total", "Series evicted from a full store.", "reason", "priority")
 REFUSED = counter("cipush_store_refused_total", "Updates refused, by reason.", "reason")
 LATE = counter("cipush_store_late_total", "Updates older than what the series already had.")
-FAMILIES = (SERIES, BYTES, PAGE_BYTES, MAX_BYTES, MAX_SERIES, EXPIRED, ENDED, EVICTED, REFUSED, LATE)
+RELABEL_DROPPED = counter(
+    "cipush_relabel_dropped_series_total",
+    "Series that a sink's rules, or the agent's, kept from it when they were born: drop, keep, limit, invalid (a metric name "
+    "that is none) or collision (another series has the same labels by then).",
+    "sink",
+    "reason",
+)
+FAMILIES = (SERIES, BYTES, PAGE_BYTES, MAX_BYTES, MAX_SERIES, EXPIRED, ENDED, EVICTED, REFUSED, LATE, RELABEL_DROPPED)
 
 
 def publish(store: Store, monitor: SelfMonitor) -> None:
@@ -33,3 +43,11 @@ def publish(store: Store, monitor: SelfMonitor) -> None:
         monitor.add(names[word], (), 0)
     for (word, *rest), count in store.counts.items():
         monitor.set(names[word], tuple(rest), count)
+
+
+def publish_refused(refused: Counter[str], sinks: Iterable[str], monitor: SelfMonitor) -> None:
+    """Count for every sink of a view what its rules refused since last time, and begin anew."""
+    for sink in sinks:
+        for reason, count in refused.items():
+            monitor.add(RELABEL_DROPPED, (sink, reason), count)
+    refused.clear()

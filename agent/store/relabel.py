@@ -10,7 +10,7 @@ from agent.model import Kind
 from agent.relabel.rules import Labels, Note, Refusal
 from agent.store.claims import Claims, Heirs, Place, Series
 from agent.store.encode import BOUND, NAME, Encoder, LabelRules, histogram_names
-from agent.store.table import Feed, Table
+from agent.store.table import METRIC_NAME, Feed, Table
 
 SHAPES = 256
 """Different (name, label names) that are remembered per table."""
@@ -37,7 +37,9 @@ def relabelled(table: Table, values: Sequence[str], rules: LabelRules, note: Not
         return refusal
     if hidden:
         labels.pop(BOUND, None)
-    found = {name: labels[name] for name in sorted(labels) if labels[name] or name == NAME}
+    if labels[NAME] != table.name and not METRIC_NAME.match(labels[NAME]):
+        return Refusal("invalid", f"{labels[NAME]!r} is not a metric name")
+    found = {name: labels[name] for name in sorted(labels) if labels[name]}
     return (rules.limits and rules.limits.check(_longest(table, found))) or found
 
 
@@ -50,7 +52,7 @@ def _longest(table: Table, labels: Labels) -> Mapping[str, str]:
 
 
 def shape(table: Table, labels: Labels) -> Table:
-    """A table without rows whose series are called so: what encoders need. Raises ValueError for a name that is none."""
+    """A table without rows whose series are called so: what encoders need."""
     name = labels[NAME]
     announced, kind = renamed(table, name)
     family = replace(
@@ -105,14 +107,10 @@ class Relabelling:
         if isinstance(found, Refusal):
             self.refused[found.reason] += table.width
             return []
-        try:
-            form = self._shape(table, found)
-        except ValueError:
-            self.refused["invalid"] += table.width
-            return []
         if self.claims is not None and not self.claims.take((table, row), series_of(table, found)):
             self.refused["collision"] += table.width
             return []
+        form = self._shape(table, found)
         return self._encoder.encode(form, tuple([found[name] for name in form.family.labels]))
 
     def heirs(

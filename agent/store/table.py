@@ -13,7 +13,7 @@ DEAD = 1 << 62
 """In `Table.changed`: the row's series has ended and its records wait to be taken out of the pages."""
 
 # https://prometheus.io/docs/concepts/data_model/
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
 ROW_BYTES = 300
@@ -98,8 +98,8 @@ class Table:
         constants = dict(feed.custom_labels) | dict(family.constants)
         names = (*family.labels, *constants)
         self.name = feed.prefix + family.name
-        if not _METRIC.match(self.name):
-            raise ValueError(f"metric name {self.name!r} does not match {_METRIC.pattern}")
+        if not METRIC_NAME.match(self.name):
+            raise ValueError(f"metric name {self.name!r} does not match {METRIC_NAME.pattern}")
         for name in names:
             if not _LABEL.match(name):
                 raise ValueError(f"{self.name}: label name {name!r} does not match {_LABEL.pattern}")

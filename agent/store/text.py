@@ -1,4 +1,4 @@
-"""The exposition: every live series as text, in steps, and the snapshots of state sinks."""
+"""The exposition: every live series as text, in steps, and the snapshots of state sinks that have no rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def render(store: Store, *, openmetrics: bool, source: str | None = None) -> Ite
     token = store.begin_reading()
     announced: set[str] = set()
     try:
-        for name, tables in _families(store, source):
+        for name, tables in families(store, source):
             # listed before the first step: a series that moves to another table meanwhile is not met again
             rows = [(table, array("I", table.index.values())) for table in tables]
             yield _header(name, tables, openmetrics, announced).encode()
@@ -50,7 +50,7 @@ def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[Bod
     samples = steps = 0
     token = store.begin_reading()
     try:
-        for name, tables in _families(store, None):
+        for name, tables in families(store, None):
             announced: set[tuple[str, str]] = set()
             head = _header(name, tables, False, set())
             for table, numbers in [(table, array("I", table.index.values())) for table in tables]:
@@ -66,7 +66,7 @@ def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[Bod
                         announced.add(key)
                         lines.append(head)
                     del pairs[NAME]
-                    lines.append(_row_text(table, row, list(pairs.items())))
+                    lines.append(row_text(table, row, list(pairs.items()), table.name))
                     samples += table.width
                     steps += 1
                     if not steps % STEP:
@@ -76,7 +76,7 @@ def snapshot(store: Store, rules: LabelRules) -> Generator[None, None, tuple[Bod
     return tuple((key, "".join(lines).encode("utf-8", "replace")) for key, lines in sorted(bodies.items())), samples
 
 
-def _families(store: Store, source: str | None) -> list[tuple[str, list[Table]]]:
+def families(store: Store, source: str | None) -> list[tuple[str, list[Table]]]:
     """(exposition name, tables) in name order; tables without live rows are left out."""
     found: dict[str, list[Table]] = {}
     for table in store.tables:
@@ -120,7 +120,7 @@ class _Lines:
         labels = table.labels[row]
         plain = "".join(labels)
         if "" in labels or '"' in plain or "\\" in plain or "\n" in plain or (table.width > 1 and not self._labels):
-            return _row_text(table, row, table.label_pairs(labels))
+            return row_text(table, row, table.label_pairs(labels), table.name)
         if table.width == 1:
             return self._template % (*labels, _value(table.values[row]))
         inside = self._labels % labels
@@ -138,12 +138,13 @@ def _value(value: float) -> str:
     return text if text[-1].isdigit() else exposition.format_value(value)
 
 
-def _row_text(table: Table, row: int, pairs: list[tuple[str, str]]) -> str:
-    """The slow way, for labels that are absent or need escapes."""
+def row_text(table: Table, row: int, pairs: list[tuple[str, str]], name: str) -> str:
+    """The lines of one row under any name, with any labels: those that are absent are left out, escapes are made."""
     if table.width == 1:
-        return f"{exposition.series_text(table.name, pairs)} {exposition.format_value(table.values[row])}\n"
+        return f"{exposition.series_text(name, pairs)} {exposition.format_value(table.values[row])}\n"
     pairs = [pair for pair in pairs if pair[0] != BOUND]
+    own = len(table.name)
     return "".join(
-        f"{exposition.series_text(name, [*pairs, (BOUND, bound)])} {exposition.format_value(value)}\n"
-        for (name, bound), value in zip(histogram_names(table), table.row_values(row), strict=True)
+        f"{exposition.series_text(name + sample[own:], [*pairs, (BOUND, bound)])} {exposition.format_value(value)}\n"
+        for (sample, bound), value in zip(histogram_names(table), table.row_values(row), strict=True)
     )
