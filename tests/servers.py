@@ -219,8 +219,8 @@ class Pushgateway:
 
 
 @contextmanager
-def victoria_metrics(directory: Path, port: int = 0) -> Iterator[VictoriaMetrics]:
-    """VictoriaMetrics with its data below `directory`; port 0 takes a free one."""
+def victoria_metrics(directory: Path, port: int = 0, *flags: str) -> Iterator[VictoriaMetrics]:
+    """VictoriaMetrics with its data below `directory`, and further flags; port 0 takes a free one."""
     port = port or free_port()
     argv = [
         binary("victoria-metrics"),
@@ -229,6 +229,7 @@ def victoria_metrics(directory: Path, port: int = 0) -> Iterator[VictoriaMetrics
         "-search.latencyOffset=0s",
         "-memory.allowedBytes=128MiB",
         "-loggerLevel=WARN",
+        *flags,
     ]
     url = f"http://127.0.0.1:{port}"
     with _serving(argv, url, "/health", directory) as process:
@@ -236,11 +237,11 @@ def victoria_metrics(directory: Path, port: int = 0) -> Iterator[VictoriaMetrics
 
 
 @contextmanager
-def prometheus(directory: Path) -> Iterator[Prometheus]:
-    """Prometheus with an empty configuration, scraping nothing."""
+def prometheus(directory: Path, *flags: str, more_config: str = "") -> Iterator[Prometheus]:
+    """Prometheus that scrapes nothing, with further flags and lines of configuration."""
     port = free_port()
     config = directory / "prometheus.yml"
-    config.write_text("global: {scrape_interval: 1h}\n")
+    config.write_text(f"global: {{scrape_interval: 1h}}\n{more_config}")
     argv = [
         binary("prometheus"),
         f"--config.file={config}",
@@ -248,6 +249,7 @@ def prometheus(directory: Path) -> Iterator[Prometheus]:
         f"--web.listen-address=127.0.0.1:{port}",
         "--web.enable-remote-write-receiver",
         "--log.level=warn",
+        *flags,
     ]
     url = f"http://127.0.0.1:{port}"
     with _serving(argv, url, "/-/ready", directory) as process:
