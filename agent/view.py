@@ -12,10 +12,13 @@ from anyio.lowlevel import checkpoint
 from agent import __version__
 from agent.config import effective
 from agent.sources.anklet_view import lines as anklet_lines
+from agent.store.explain import explain_view
 from agent.store.inspect import explain, series, stats
+from agent.store.pages import View
 from agent.store.text import render
 
 if TYPE_CHECKING:
+    from agent.parts import RunningLane
     from agent.runtime import Runtime
 
 
@@ -122,12 +125,24 @@ class AgentView:
         """Why series of that name are there or not, and which sinks they go to."""
         runtime = self._runtime
         found = explain(runtime.store, name, runtime.clock())
-        found["sinks"] = [
-            {"name": lane.lane.name, "protocol": lane.protocol.value, "extra_labels": dict(lane.options.extra_labels)}
-            for lane in runtime.lanes.running.values()
-        ]
+        found["sinks"] = sinks = [self._explained_sink(name, lane) for lane in runtime.lanes.running.values()]
+        under_it = [str(sink["name"]) for sink in sinks if isinstance(rules := sink.get("rules"), dict) and rules["sent"]]
+        if not found["live"] and under_it:
+            found["verdict"] = f"no source calls a series so, but rules do: see the sinks {', '.join(under_it)}"
         found["external_labels"] = dict(runtime.shared.external)
         return found
+
+    def _explained_sink(self, name: str, running: RunningLane) -> dict[str, object]:
+        sink: dict[str, object] = {
+            "name": running.lane.name,
+            "protocol": running.protocol.value,
+            "extra_labels": dict(running.options.extra_labels),
+        }
+        for output in self._runtime.flusher.outputs:
+            if output.rules.relabels and any(lane is running.lane for lane, _ in output.lanes):
+                view = output.view if isinstance(output.view, View) else None
+                sink["rules"] = explain_view(self._runtime.store, output.rules, name, view)
+        return sink
 
     def effective_config(self) -> str:
         """The configuration in force with the origin of each key, without secrets."""

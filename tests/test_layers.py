@@ -34,6 +34,7 @@ NEIGHBOURS = {
     ("runtime", "view"),  # what it shows of itself
     ("view", "runtime"),  # its type only
     ("view", "config"),
+    ("view", "parts"),  # a type of its
     ("runtime", "garbage"),
     ("runtime", "reload"),
     ("reload", "config"),

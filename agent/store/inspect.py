@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatchcase
 
 from agent.model import Priority
+from agent.store.encode import sample_names
 from agent.store.store import Store
 from agent.store.table import Table
 from agent.wire.exposition import format_value
@@ -65,7 +66,7 @@ def series(store: Store, match: str, limit: int, now: float) -> list[dict[str, o
 
 def explain(store: Store, name: str, now: float) -> dict[str, object]:
     """Live series called `name`, those that ended lately and why, and what was refused."""
-    tables = [table for table in store.tables if name in (table.name, table.exposition_name)]
+    tables = [table for table in store.tables if _is_called(table, name)]
     endings = [
         {
             "name": table.name,
@@ -75,10 +76,12 @@ def explain(store: Store, name: str, now: float) -> dict[str, object]:
             "reason": ending.reason,
         }
         for (table, labels), ending in store.endings.items()
-        if name in (table.name, table.exposition_name)
+        if _is_called(table, name)
     ]
     live = sum(len(table.index) for table in tables)
+    kept_out = _kept_out(store, tables, now)
     return {
+        "verdict": _verdict(name, tables, endings, len(kept_out)),
         "name": name,
         "live": live,
         "families": [
@@ -94,9 +97,30 @@ def explain(store: Store, name: str, now: float) -> dict[str, object]:
         ],
         "series": [_row(store, table, row, now) for table in tables for row in list(table.index.values())[:ANSWERS]][:ANSWERS],
         "ended": endings[-ANSWERS:],
-        "kept_out": _kept_out(store, tables, now),
+        "kept_out": kept_out,
         "refused": {labels[1]: count for labels, count in store.counts.items() if labels[0] == "refused"},
     }
+
+
+def _is_called(table: Table, name: str) -> bool:
+    if name in (table.name, table.exposition_name):
+        return True
+    return table.width > 1 and any(name == sample for sample, _ in sample_names(table))
+
+
+def _verdict(name: str, tables: list[Table], endings: list[dict[str, object]], kept_out: int) -> str:
+    """The explanation in one line."""
+    live = sum(len(table.index) for table in tables)
+    if live:
+        return f"{live} live, from {', '.join(sorted({table.feed.name for table in tables if table.index}))}"
+    if endings:
+        last = endings[-1]
+        return f"none is live; the last ended {last['ended_seconds_ago']} s ago: {last['reason']}"
+    if kept_out:
+        return f"none is live; {kept_out} were refused or evicted and may not return yet"
+    if tables:
+        return "none is live, though a source knows the name"
+    return f"no source has reported a series called {name[:200]}, or it ended long ago; names are case-sensitive"
 
 
 def _kept_out(store: Store, tables: list[Table], now: float) -> list[dict[str, object]]:
