@@ -18,6 +18,8 @@ MAX_PATTERN_CHARS = 500
 MAX_TEXT_CHARS = 1024
 """Longer names and values are not matched at all."""
 
+MAX_DEPTH = 20
+"""Groups in groups."""
 MAX_UNDECIDED = 10
 """Points: three for a repeat without an end, one for a choice. Three `.*` on 1024 characters are 0.2 G steps, seconds."""
 _REPEAT_POINTS = 3
@@ -102,6 +104,8 @@ def _parsed(text: str) -> list[list[_Item]]:
         elif kind == "open":
             if token == "(" and text[at + 1 : at + 2] == "?":
                 raise _foreign(text[at : at + 4], at)
+            if len(stack) > MAX_DEPTH:
+                raise ValueError(f"position {at}: groups stand more than {MAX_DEPTH} deep in each other")
             inner = _Alternatives()
             here[-1].append(_Item(at, group=inner.sequences))
             stack.append(inner)
