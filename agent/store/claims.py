@@ -54,6 +54,11 @@ class Claims:
         self._owners: dict[Series, Place] = {}
         self._waiting: dict[Series, _Queue] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Rows that wait, some of which may have ended."""
+        return sum(len(queue.rows) for queue in self._waiting.values())
+
     def take(self, place: Place, series: Sequence[Series]) -> bool:
         """Whether a newborn row has its series from now on; a row that has ended stands in nobody's way."""
         for one in series:

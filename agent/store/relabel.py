@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.model import Kind
 from agent.relabel.rules import Labels, Note, Refusal
@@ -101,7 +102,12 @@ class Relabelling:
         self.refused: Counter[str] = Counter()
         """Series refused at birth, by reason; whoever counts them takes them away."""
 
-    def records(self, table: Table, row: int) -> list[bytes]:
+    @property
+    def shapes(self) -> int:
+        """How many are remembered."""
+        return sum(map(len, self._shapes.values()))
+
+    def records(self, table: Table, row: int) -> Sequence[Any]:
         """The records of a newborn row, in wire order; none for one that is not sent."""
         found = relabelled(table, table.labels[row], self._rules)
         if isinstance(found, Refusal):
