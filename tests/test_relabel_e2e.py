@@ -128,8 +128,9 @@ async def test_a_pushgateway_gets_what_the_rules_leave(tmp_path: Path) -> None:
         async with running(Agent(tmp_path, configured({}, gate=sink))) as agent:
             put(agent, "host", "a", "b")
             await flushed(agent)
+            requests = [request.split(b"\r\n\r\n") for request in gate.requests]
 
-    heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in gate.requests), strict=True)
+    heads, bodies = zip(*requests, strict=True)
     assert [head.split()[1].decode() for head in heads] == [
         "/metrics/job/ci/instance/host-1%3A9100",
         "/metrics/job/nightly/instance/host-1%3A9100",
