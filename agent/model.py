@@ -95,6 +95,9 @@ class Collected:
     """"" = flushed on the interval; else the group that is flushed at once when this is applied."""
     group_at: float = 0.0
     """The sample time of that flush, seconds since the epoch (the start of the scrape)."""
+    started: float = 0.0
+    """Since when its counters and histograms count, seconds since the epoch: when the agent, the machine or the
+    target began; 0 = not known. The newest word holds for the whole source and flush group."""
     problem: str = ""
     """What people should know though the collect succeeded, such as why a target is down; status pages show it."""
 

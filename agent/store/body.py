@@ -10,7 +10,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.model import STALE_NAN_BITS
 from agent.wire import remote_write, vm_import
@@ -27,8 +27,8 @@ class Body(Protocol):
         """Bytes held."""
         ...
 
-    def extend(self, records: Sequence[bytes]) -> None:
-        """Append encoded records."""
+    def extend(self, records: Sequence[Any], started_ms: int = 0) -> None:
+        """Append records that the encoder of the same protocol made; `started_ms`: since when counts count, 0 = not known."""
         ...
 
     def join(self, other: Body) -> None:
@@ -62,7 +62,7 @@ class RecordBody:
         """Bytes held."""
         return len(self.buffer) + 4 * len(self.offsets)
 
-    def extend(self, records: Sequence[bytes]) -> None:
+    def extend(self, records: Sequence[bytes], started_ms: int = 0) -> None:  # noqa: ARG002  cannot be said in this form
         """Append encoded records."""
         for record in records:
             self.buffer += record
@@ -112,7 +112,7 @@ class LineBody:
         self.prefixes: list[bytes] = []
         self.size = 0
 
-    def extend(self, records: Sequence[bytes]) -> None:
+    def extend(self, records: Sequence[bytes], started_ms: int = 0) -> None:  # noqa: ARG002  cannot be said in this form
         """Append encoded records."""
         self.prefixes.extend(records)
         self.size += sum(map(len, records)) + 41 * len(records)

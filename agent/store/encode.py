@@ -6,9 +6,9 @@ birth; a birth fills in the row's own values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from typing import Protocol as TypingProtocol
 
 from agent.relabel.rules import LabelLimits, Rules
@@ -75,8 +75,8 @@ def sample_names(table: Table) -> list[tuple[str, str]]:
 class Encoder(TypingProtocol):
     """Turns a row's labels into its records."""
 
-    def encode(self, table: Table, labels: tuple[str, ...]) -> list[bytes]:
-        """`table.width` records, in wire order."""
+    def encode(self, table: Table, labels: tuple[str, ...]) -> Sequence[Any]:
+        """The records, in wire order: `table.width` of them, or one native histogram."""
         ...
 
     def forget(self, table: Table) -> None:

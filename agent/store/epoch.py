@@ -20,7 +20,9 @@ def rewind(store: Store, now: float) -> None:
         table.next_expiry = min(table.next_expiry, now)
         if table.empty_since is not None:
             table.empty_since = min(table.empty_since, now)
+    store.ticks.now += 1
     for feed in store.feeds.values():
+        feed.unstart(int(now * 1000), store.ticks.now)
         for scope in feed.scopes.values():
             scope.confirmed = min(scope.confirmed, now)
             scope.prolonged_until = 0.0

@@ -7,183 +7,28 @@ values: values are read from the tables when the page is written.
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from agent.model import Protocol
 from agent.store.body import Body, LineBody, RecordBody
+from agent.store.body2 import RecordBody2
 from agent.store.claims import Heirs, Place
 from agent.store.encode import Encoder, LabelRules, LineEncoder, RecordEncoder
+from agent.store.encode2 import RecordEncoder2
+from agent.store.page import PAGE_BYTES, PAGE_RECORDS, Group, Page, Rendered
 from agent.store.relabel import Relabelling
 from agent.store.table import DEAD, Table, Ticks
 
-PAGE_RECORDS = 10_000
-PAGE_BYTES = 2 << 20
-FRAGMENTED_ROWS = 16
-"""A page whose runs are shorter than this on average is put in table order at its next visit."""
+__all__ = ["PAGE_BYTES", "PAGE_RECORDS", "Rendered", "View"]
 
-
-class Run:
-    """Rows of one table that lie together in a page."""
-
-    __slots__ = ("rows", "straight", "table")
-
-    def __init__(self, table: Table, rows: array[int]) -> None:
-        self.table = table
-        self.rows = rows
-        self.straight = not rows or rows == array("I", range(rows[0], rows[0] + len(rows)))
-        """Whether the rows are consecutive, as births leave them: then slices serve."""
-
-    def append(self, row: int) -> None:
-        """One more row."""
-        self.straight = self.straight and row == self.rows[-1] + 1
-        self.rows.append(row)
-
-    def extend(self, other: Run) -> None:
-        """The rows of a later run of the same table."""
-        self.straight = self.straight and other.straight and other.rows[0] == self.rows[-1] + 1
-        self.rows.extend(other.rows)
-
-    def newest_change(self) -> int:
-        """The last tick at which a value changed; DEAD when a row has ended."""
-        changed, rows = self.table.changed, self.rows
-        if self.straight:
-            return max(changed[rows[0] : rows[-1] + 1])
-        return max(map(changed.__getitem__, rows))
-
-    def values(self) -> array[float]:
-        """All cells, record by record."""
-        values, rows, width = self.table.values, self.rows, self.table.width
-        if self.straight:
-            return values[rows[0] * width : (rows[-1] + 1) * width]
-        if width == 1:
-            return array("d", map(values.__getitem__, rows))
-        out = array("d")
-        for row in rows:
-            out.extend(values[row * width : (row + 1) * width])
-        return out
-
-
-class Page:
-    """Some runs and their encoded records."""
-
-    __slots__ = ("body", "records", "runs", "seen", "sent", "sent_at")
-
-    def __init__(self, body: Body) -> None:
-        self.body = body
-        self.runs: list[Run] = []
-        self.records = 0
-        self.sent = 0
-        """The first so many records have been sent at least once."""
-        self.seen = -1
-        """The store's tick when it was last sent."""
-        self.sent_at = float("-inf")
-
-    def takes(self, records: int, size: int) -> bool:
-        """Whether so much more fits into one request."""
-        return not self.records or (self.records + records <= PAGE_RECORDS and self.body.size + size <= PAGE_BYTES)
-
-    def add(self, table: Table, row: int, records: list[bytes]) -> None:
-        """Append a newborn row's records."""
-        last = self.runs[-1] if self.runs else None
-        if last is not None and last.table is table:
-            last.append(row)
-        else:
-            self.runs.append(Run(table, array("I", (row,))))
-        self.body.extend(records)
-        self.records += len(records)
-
-    def join(self, other: Page) -> None:
-        """Take over a later page's records; only the last of a group's pages may hold unsent ones."""
-        for run in other.runs:
-            if self.runs and self.runs[-1].table is run.table:
-                self.runs[-1].extend(run)
-            else:
-                self.runs.append(run)
-        self.body.join(other.body)
-        if self.sent == self.records:
-            self.sent += other.sent
-        self.records += other.records
-        self.seen = min(self.seen, other.seen)
-        self.sent_at = min(self.sent_at, other.sent_at)
-
-    def parts(self) -> Iterator[tuple[int, array[float]]]:
-        """(first record, values) of each run."""
-        first = 0
-        for run in self.runs:
-            values = run.values()
-            yield first, values
-            first += len(values)
-
-    def fragmented(self) -> bool:
-        """Whether writing it costs more in runs than in records."""
-        rows = sum(len(run.rows) for run in self.runs)
-        return (
-            len(self.runs) > 8
-            and rows < FRAGMENTED_ROWS * len(self.runs)
-            and len({run.table for run in self.runs}) < len(self.runs)
-        )
-
-    def rebuild(self, heirs: Heirs, group: Group, inherit: Callable[[Place], None]) -> list[tuple[int, int]]:
-        """Take out ended rows, put the rest in table order; returns the record spans whose series are owed a marker.
-
-        The spans refer to the old body, which the caller still holds. A series that was never sent is owed none,
-        neither is one that lives again in another row: that row inherits the debt.
-        """
-        order: dict[Table, tuple[array[int], list[tuple[int, int]]]] = {}
-        owed: list[tuple[int, int]] = []
-        first = 0
-        for run in self.runs:
-            table = run.table
-            rows, spans = order.setdefault(table, (array("I"), []))
-            for row in run.rows:
-                end = first + table.width
-                if table.changed[row] != DEAD:
-                    rows.append(row)
-                    if spans and spans[-1][1] == first:
-                        spans[-1] = (spans[-1][0], end)
-                    else:
-                        spans.append((first, end))
-                else:
-                    places, records = heirs(table, row)
-                    if first < self.sent or (table, row) in group.indebted:
-                        for place in places:
-                            inherit(place)
-                        owed += [(first + number, first + number + 1) for number in records]
-                first = end
-        kept = [span for _, spans in order.values() for span in spans]
-        self.body = self.body.select(kept)
-        self.runs = [Run(table, rows) for table, (rows, _) in order.items() if rows]
-        self.records = sum(end - start for start, end in kept)
-        self.sent = self.records  # every caller sends a page that held unsent records: they count as changed
-        return owed
-
-
-class Group:
-    """The pages of one flush group in one view."""
-
-    __slots__ = ("clean", "indebted", "open", "pages", "walking")
-
-    def __init__(self, clean: int) -> None:
-        self.pages: list[Page] = []
-        self.open: Page | None = None
-        self.walking = False
-        self.clean = clean
-        """Every row that ended before this count of ends is out of these pages."""
-        self.indebted: set[Place] = set()
-        """Rows not sent yet, of series that were sent from an earlier row: they are owed a marker all the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One page written: an uncompressed request. `payload` is only good until the walk goes on."""
-
-    payload: bytes | bytearray
-    samples: int
-    markers: int = 0
+_BODIES: dict[Protocol, Callable[[], Body]] = {
+    Protocol.REMOTE_WRITE: RecordBody,
+    Protocol.REMOTE_WRITE_2: RecordBody2,
+    Protocol.IMPORT: LineBody,
+}
 
 
 class View:
@@ -192,10 +37,9 @@ class View:
     Synchronous; one walk per group at a time.
     """
 
-    def __init__(self, protocol: Protocol, labels: LabelRules, ticks: Ticks) -> None:
+    def __init__(self, protocol: Protocol, labels: LabelRules, ticks: Ticks, native_histograms: bool = False) -> None:
         self.protocol = protocol
-        own = LabelRules() if labels.relabels else labels
-        self._encoder: Encoder = RecordEncoder(own) if protocol is Protocol.REMOTE_WRITE else LineEncoder(own)
+        self._encoder = _encoder(protocol, LabelRules() if labels.relabels else labels, native_histograms)
         self.relabelling = Relabelling(labels, self._encoder) if labels.relabels else None
         self._ticks = ticks
         self._groups: dict[str, Group] = {}
@@ -221,25 +65,25 @@ class View:
         """Forget a flush group that has no series left."""
         self._groups.pop(name, None)
 
-    def _body(self) -> Body:
-        return RecordBody() if self.protocol is Protocol.REMOTE_WRITE else LineBody()
-
     def born(self, table: Table, row: int) -> int:
         """Encode a new row into a page that no walk is on; returns the bytes it took: none where rules refuse it."""
         group = self.group(table.group)
-        if self.relabelling is None:
-            records = self._encoder.encode(table, table.labels[row])
-        else:
-            records = self.relabelling.records(table, row)
-            if not records:
-                return 0
+        records = self._records(table, row)
+        if not records:
+            return 0
         size = sum(map(len, records)) + 4 * len(records)
         page = group.open
-        if page is None or not page.takes(len(records), size):
-            page = group.open = Page(self._body())
+        if page is None or not page.takes(table.width, size):
+            page = group.open = Page(_BODIES[self.protocol](), self._ticks.now)
             group.pages.append(page)
+        before = page.body.size
         page.add(table, row, records)
-        return size
+        return page.body.size - before
+
+    def _records(self, table: Table, row: int) -> Sequence[Any]:
+        if self.relabelling is None:
+            return self._encoder.encode(table, table.labels[row])
+        return self.relabelling.records(table, row)
 
     def forget(self, table: Table) -> None:
         """Drop what is kept for a table whose feed is gone."""
@@ -298,13 +142,15 @@ class View:
         if newest == DEAD or page.fragmented():
             old = page.body
             spans = page.rebuild(heirs, group, self._inherit)
-            if spans and self.protocol is Protocol.REMOTE_WRITE:
+            if spans and self.protocol is not Protocol.IMPORT:
                 owed.append(old.select(spans))
             if not page.records:
                 return None
             newest = max(run.newest_change() for run in page.runs)
         if newest <= page.seen and now - page.sent_at < heartbeat:
             return None
+        if self.protocol is Protocol.REMOTE_WRITE_2 and page.outdated():
+            page.renew(_BODIES[self.protocol](), self._records, self._ticks.now)
         payload, samples = page.body.render(page.parts(), timestamp_ms)
         page.seen = self._ticks.now
         page.sent = page.records
@@ -313,6 +159,12 @@ class View:
 
     def _inherit(self, place: Place) -> None:
         self.group(place[0].group).indebted.add(place)
+
+
+def _encoder(protocol: Protocol, rules: LabelRules, native_histograms: bool) -> Encoder:
+    if protocol is Protocol.REMOTE_WRITE_2:
+        return RecordEncoder2(rules, native_histograms)
+    return RecordEncoder(rules) if protocol is Protocol.REMOTE_WRITE else LineEncoder(rules)
 
 
 def _coalesce(group: Group) -> None:

@@ -105,9 +105,12 @@ class Store:
         for scope in [scope for scope in feed.scopes.values() if not scope.held]:
             self._catalog.free_scope(scope)
 
-    def add_view(self, protocol: Protocol, rules: LabelRules) -> View:
-        """A new view of every series there is, in one step: 3-6 us a series; only configuration changes do this."""
-        view = View(protocol, rules, self.ticks)
+    def add_view(self, protocol: Protocol, rules: LabelRules, *, native_histograms: bool = False) -> View:
+        """A new view of every series there is, in one step: 3-6 us a series; only configuration changes do this.
+
+        `native_histograms` (remote-write 2.0 only): one custom-bucket histogram a row instead of its buckets.
+        """
+        view = View(protocol, rules, self.ticks, native_histograms)
         for table in self.tables:
             for row in table.index.values():
                 self.page_bytes += view.born(table, row)
@@ -130,6 +133,7 @@ class Store:
         """Take over what was collected, in steps. `interval`: seconds until the poller's next collect."""
         if feed.removed:
             return
+        feed.learn(collected, now, self.ticks)
         complete = {name: self._catalog.scope(feed, name) for name in collected.complete}
         for scope in complete.values():
             scope.held += 1

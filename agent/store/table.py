@@ -6,8 +6,9 @@ import math
 import re
 from array import array
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from agent.model import Family, Update
+from agent.model import Collected, Family, Update
 
 DEAD = 1 << 62
 """In `Table.changed`: the row's series has ended and its records wait to be taken out of the pages."""
@@ -71,6 +72,18 @@ class Scope:
         rows.append(row)
 
 
+class Started(NamedTuple):
+    """Since when the counters of a flush group count."""
+
+    ms: int = 0
+    """Milliseconds since the epoch; 0 = not known."""
+    learnt: int = 0
+    """The store's tick when that was learnt."""
+
+
+_NEVER = Started()
+
+
 class Feed:
     """One source's share of the store: its naming, its tables, its scopes and its limit."""
 
@@ -84,6 +97,24 @@ class Feed:
         """By family and flush group."""
         self.scopes: dict[str, Scope] = {}
         self.removed = False
+        self._started: dict[str, Started] = {}
+
+    def started(self, group: str) -> Started:
+        """Since when its counters of a flush group count."""
+        return self._started.get(group, _NEVER)
+
+    def learn(self, collected: Collected, now: float, ticks: Ticks) -> None:
+        """Take over what a collect says of that; a start that is yet to come says nothing."""
+        ms = int(collected.started * 1000) if 0 < collected.started <= now else 0
+        if ms and ms != self.started(collected.group).ms:
+            ticks.now += 1
+            self._started[collected.group] = Started(ms, ticks.now)
+
+    def unstart(self, ms: int, tick: int) -> None:
+        """The clock is back at `ms`: a start later than that says nothing any more."""
+        for group, started in self._started.items():
+            if started.ms > ms:
+                self._started[group] = Started(0, tick)
 
 
 class Table:
