@@ -15,6 +15,8 @@ from tests.lanes import block
 
 SNAPPY = Form(Protocol.REMOTE_WRITE, Encoding.SNAPPY)
 ZSTD = Form(Protocol.REMOTE_WRITE, Encoding.ZSTD)
+TWO = Form(Protocol.REMOTE_WRITE_2, Encoding.SNAPPY)
+FORMS = [SNAPPY, ZSTD, TWO]
 SOME = replace(block(1.0, 2.0), flush=7, group=9, events=True)
 
 
@@ -33,15 +35,14 @@ def test_a_block_in_that_form_already_is_left_alone() -> None:
     assert recoded(SOME, SNAPPY) is SOME
 
 
-@given(st.binary(max_size=200), st.sampled_from([SNAPPY, ZSTD]), st.booleans())
-def test_foreign_bytes_raise_nothing_but_value_errors(raw: bytes, form: Form, packed: bool) -> None:
-    other = ZSTD if form is SNAPPY else SNAPPY
+@given(st.binary(max_size=200), st.sampled_from(FORMS), st.sampled_from(FORMS), st.booleans())
+def test_foreign_bytes_raise_nothing_but_value_errors(raw: bytes, form: Form, other: Form, packed: bool) -> None:
     payload = compress(raw, form.encoding) if packed else raw
     try:
         recoded(Block(payload, *form, 1, 0, 0.0), other)
     except ValueError:
         return
-    assert packed
+    assert packed or form == other
 
 
 def test_import_lines_are_nothing_else() -> None:

@@ -54,6 +54,8 @@ def _parts(block: Block) -> _Parts:
     body = decompress(block.payload, block.encoding)
     if block.protocol is Protocol.REMOTE_WRITE:
         return _Fields([body[start:end] for start, end in spans(body)], _count_samples)
+    if block.protocol is Protocol.REMOTE_WRITE_2:
+        return _Series2(body)
     return _Fields(body.splitlines(keepends=True), _count_values)
 
 
@@ -77,6 +79,23 @@ class _Fields:
         """See `_Parts`."""
         records = self._records[first:end]
         return b"".join(records), sum(map(self._count, records))
+
+
+class _Series2:
+    """The series of a 2.0 request: each part gets a table of symbols of its own."""
+
+    def __init__(self, body: bytes) -> None:
+        from agent.wire import convert  # the generated classes take memory, and splitting is rare
+
+        self._request = convert.parsed2(body)
+        self._part = convert.part2
+
+    def __len__(self) -> int:
+        return len(self._request.timeseries)
+
+    def body(self, first: int, end: int) -> tuple[bytes, int]:
+        """See `_Parts`."""
+        return self._part(self._request, first, end)
 
 
 def _count_samples(record: bytes) -> int:

@@ -21,9 +21,20 @@ def recoded(block: Block, form: Form) -> Block:
     if (block.protocol, block.encoding) == form:
         return block
     body = decompress(block.payload, block.encoding)
-    if block.protocol is not form.protocol:
-        raise ValueError(f"no way from {block.protocol.value} to {form.protocol.value}")
-    if block.protocol is Protocol.REMOTE_WRITE:
+    ways = (block.protocol, form.protocol)
+    samples = block.samples
+    if ways == (Protocol.REMOTE_WRITE, Protocol.REMOTE_WRITE):
         for _ in spans(body):  # raises for what is no request
             pass
-    return replace(block, payload=compress(body, form.encoding), encoding=form.encoding)
+    elif set(ways) <= {Protocol.REMOTE_WRITE, Protocol.REMOTE_WRITE_2}:
+        from agent.wire import convert  # the generated classes take memory, and most agents never come here
+
+        if block.protocol is form.protocol:
+            convert.parsed2(body)
+        else:
+            change = convert.to_1 if form.protocol is Protocol.REMOTE_WRITE else convert.to_2
+            body, samples = change(body)
+    else:
+        raise ValueError(f"no way from {block.protocol.value} to {form.protocol.value}")
+    payload = compress(body, form.encoding)
+    return replace(block, payload=payload, protocol=form.protocol, encoding=form.encoding, samples=samples)
