@@ -126,6 +126,8 @@ class Policy:
     """Whether what is new goes before a backlog that drains."""
     forms: tuple[Form, ...] = ()
     """How blocks may be written for it, the best first; the lane falls back to the next when one is not understood."""
+    strict_spec: bool = False
+    """A refused block is dropped whole, as the remote-write specifications ask."""
     rate_limit_bytes_per_second: float = 0.0
     """Bodies sent, on average; 0 = no limit."""
     queue_max_bytes: int = 1 << 30

@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.backoff import Hosts
-from agent.deliver.lane import PROBE_SECONDS
+from agent.deliver.pause import PARKED_SECONDS as PROBE_SECONDS
 from agent.model import Accepted, Block, Misconfigured, Outcome, Rejected, Retry, Snapshot
 from agent.plugin import Policy
 from tests.lanes import ScriptedSink, block, deliver, history_lane, running, snapshot, state_lane, values_of

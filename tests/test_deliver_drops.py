@@ -10,7 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.deliver import FAMILIES, report
-from agent.deliver.lane import MOST_SPLITS
+from agent.deliver.parcel import MOST_SPLITS
 from agent.model import Accepted, Block, Encoding, Family, Misconfigured, Outcome, Protocol, Rejected, Retry, Snapshot, TooLarge
 from agent.plugin import Policy
 from agent.selfmon import SelfMonitor
@@ -100,7 +100,7 @@ async def test_a_snapshot_that_is_too_large_is_dropped() -> None:
 
 async def test_rejected_samples_are_counted_and_the_receiver_is_quoted() -> None:
     monitor = SelfMonitor()
-    lane = history_lane(ScriptedSink(REJECTED), monitor=monitor)
+    lane = history_lane(ScriptedSink(*[REJECTED] * 3), monitor=monitor)
 
     await deliver(lane, block(1, 2))
 
@@ -247,7 +247,7 @@ async def test_counters_are_there_before_anything_happens() -> None:
 def test_every_family_of_delivery_is_declared_once() -> None:
     names = [family.name for family in FAMILIES]
 
-    assert len(set(names)) == len(names) == 13
+    assert len(set(names)) == len(names) == 15
     assert all(name.startswith("cipush_sink_") for name in names)
 
 

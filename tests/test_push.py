@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 NOW = 1_795_239_000.0
 NOW_HTTP = "Sat, 21 Nov 2026 05:30:00 GMT"
 RETRIES = {408, 425, 429}
-MISCONFIGURED = {401, 402, 403, 404, 405, 410}
+MISCONFIGURED = {401, 402, 403, 404, 405, 410, 415}
 
 
 def client_of(url: str, transport: httpx.AsyncBaseTransport | None = None, **options: Any) -> Client:

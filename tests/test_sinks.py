@@ -189,7 +189,29 @@ def test_options_reach_the_policy() -> None:
 
     policy = vm_import.policy(vm_import.Options.model_validate(options))
 
-    assert policy == plugin.Policy(5, 0, 7, 2 << 20)
+    assert (policy.timeout_seconds, policy.max_sample_age_seconds, policy.max_retry_age_seconds) == (5, 0, 7)
+    assert (policy.queue_max_bytes, policy.fsync, policy.rate_limit_bytes_per_second) == (2 << 20, plugin.Fsync.INTERVAL, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "forms", "in_flight"),
+    [
+        ({}, (remote_write.PLAIN,), 1),
+        ({"receiver": "prometheus"}, (remote_write.PLAIN,), 1),
+        ({"receiver": "victoriametrics"}, (remote_write.ZSTD, remote_write.PLAIN), 4),
+        ({"protocol": "v2"}, (remote_write.V2, remote_write.PLAIN), 1),
+        ({"protocol": "v2", "receiver": "victoriametrics"}, (remote_write.V2, remote_write.PLAIN), 4),
+    ],
+)
+def test_the_receiver_decides_what_it_is_sent_and_how(options: dict[str, Any], forms: object, in_flight: int) -> None:
+    policy = remote_write.policy(remote_write.Options.model_validate({"url": URL, **options}))
+
+    assert (policy.forms, policy.max_in_flight, policy.fresh_first) == (forms, in_flight, in_flight > 1)
+
+
+def test_native_histograms_need_the_protocol_that_has_them() -> None:
+    with pytest.raises(ValueError, match="native_histograms needs protocol: v2"):
+        remote_write.Options.model_validate({"url": URL, "native_histograms": True})
 
 
 @pytest.mark.parametrize("kind", SINKS)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from math import nan
 from typing import Literal
 
+from agent.deliver.flow import Flow
 from agent.model import Accepted, Family, Kind, Misconfigured, Outcome, Rejected, Retry, TooLarge
 from agent.secret import redact
 from agent.selfmon import SelfMonitor, counter, gauge
@@ -43,11 +45,20 @@ DURATION = Family(
     ("sink",),
     buckets=(0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
+DRAIN = gauge(
+    "cipush_sink_drain_seconds",
+    "When the queue will be empty at the present rates; 0 = nothing waits, NaN = it does not shrink.",
+    "sink",
+    unit="seconds",
+)
+FALLEN_BACK = gauge("cipush_sink_form_fallback", "Whether a simpler form is sent than configured.", "sink")
 FAMILIES = (
     REQUESTS, SENT, DROPPED, BYTES, RETRIES, QUEUE_BYTES, QUEUE_SAMPLES,
-    OLDEST_AGE, LAST_SUCCESS, HIGHEST_SENT, SKEW, UP, DURATION,
+    OLDEST_AGE, LAST_SUCCESS, HIGHEST_SENT, SKEW, UP, DURATION, DRAIN, FALLEN_BACK,
 )  # fmt: skip
 
+SKEW_SECONDS = 600.0
+"""A receiver's clock that is further off is warned about: it judges by it what is too old or too new."""
 QUIET_SECONDS = 300.0
 """A loss of the same kind is logged again after this long at the earliest."""
 
@@ -74,7 +85,11 @@ class Report:
         self._trouble: tuple[State, str] | None = None
         self._since = 0.0
         self._told: dict[str, float] = {}
-        for family in (SENT, BYTES, RETRIES, QUEUE_BYTES, QUEUE_SAMPLES, OLDEST_AGE, LAST_SUCCESS, UP):
+        self.skew: float | None = None
+        """How far the receiver's clock is ahead of ours, seconds; None = it never told."""
+        self._skewed = False
+        self.flow = Flow()
+        for family in (SENT, BYTES, RETRIES, QUEUE_BYTES, QUEUE_SAMPLES, OLDEST_AGE, LAST_SUCCESS, UP, DRAIN, FALLEN_BACK):
             # Alerts need the zero before the first one happens.
             monitor.add(family, (sink,), 0)
 
@@ -94,13 +109,38 @@ class Report:
         newest = max(timestamp_ms / 1000, self._monitor.value(HIGHEST_SENT, labels))
         self._monitor.set(HIGHEST_SENT, labels, newest)
         if outcome.date is not None:
-            self._monitor.set(SKEW, labels, outcome.date - now)
+            self._note_skew(outcome.date - now)
         self.sent += samples
         self.last_success = now
         if self._trouble is not None:
             log.info("%s accepts again after %.0f s", self._where, now - self._since)
             self._trouble = None
         self.state = "ok"
+
+    def partly(self, outcome: Rejected, written: int, samples: int, size: int, timestamp_ms: int, now: float) -> None:
+        """The receiver stored `written` of the samples and refused the others, for good."""
+        labels = (self._sink,)
+        self._monitor.add(SENT, labels, written)
+        self._monitor.add(BYTES, labels, size)
+        self.sent += written
+        if written:
+            newest = max(timestamp_ms / 1000, self._monitor.value(HIGHEST_SENT, labels))
+            self._monitor.set(HIGHEST_SENT, labels, newest)
+        self.refused(outcome, "rejected", samples - written, now)
+
+    def fallen_back(self, is_fallen_back: bool) -> None:
+        """A simpler form than configured is sent, or no longer."""
+        self._monitor.set(FALLEN_BACK, (self._sink,), float(is_fallen_back))
+
+    def _note_skew(self, skew: float) -> None:
+        self.skew = skew
+        self._monitor.set(SKEW, (self._sink,), skew)
+        skewed = abs(skew) > SKEW_SECONDS
+        if skewed and not self._skewed:
+            log.warning("%s: its clock is %.0f s ahead of ours; check both clocks", self._where, skew)
+        elif self._skewed and not skewed:
+            log.info("%s: the clocks agree again", self._where)
+        self._skewed = skewed
 
     def held_up(self, outcome: Retry | Misconfigured, wait: float, now: float, bug: Exception | None) -> None:
         """The same bytes are sent again in `wait` seconds. `bug` is what the sink raised, if it did."""
@@ -144,6 +184,9 @@ class Report:
         self._monitor.set(QUEUE_BYTES, labels, stats.bytes)
         self._monitor.set(QUEUE_SAMPLES, labels, stats.samples)
         self._monitor.set(OLDEST_AGE, labels, 0.0 if stats.oldest_created is None else max(0.0, now - stats.oldest_created))
+        self.flow.note(stats.bytes, now)
+        drain = self.flow.drain_seconds
+        self._monitor.set(DRAIN, labels, 0.0 if not stats.bytes else nan if drain is None else drain)
 
     def _failed(self, reason: str, now: float) -> None:
         self.last_error = redact(reason)

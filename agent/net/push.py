@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from agent.model import Accepted, Misconfigured, Outcome, Rejected, Retry, TooLarge
+from agent.model import Accepted, Misconfigured, Outcome, Rejected, Retry, TooLarge, Unsupported
 from agent.net.client import Client, shown
 from agent.secret import redact
 
@@ -58,6 +58,7 @@ _VERDICTS: Mapping[int, Verdict] = {
     408: Retry,
     410: Misconfigured,
     413: TooLarge,
+    415: Misconfigured,  # of the simplest form; of any other see `outcome`
     425: Retry,
     429: Retry,
 }
@@ -76,18 +77,61 @@ def verdict(status: int, rules: Rules) -> Verdict:
     return Retry  # 5xx, and what is no status at all
 
 
-def outcome(status: int, headers: Mapping[str, str], words: str, now: float, rules: Rules) -> Outcome:
-    """What an answer means. `words` is what the receiver said, already cut and escaped; `now` in seconds."""
+class Speech(Enum):
+    """What is known of whether the receiver understands the form of a request."""
+
+    PLAIN = "plain"
+    """The simplest form there is: who does not understand it is not the receiver we want."""
+    KNOWN = "known"
+    """It took this form before."""
+    TRIED = "tried"
+    """It may not know this form, and there is a simpler one."""
+
+
+def outcome(
+    status: int,
+    headers: Mapping[str, str],
+    words: str,
+    now: float,
+    rules: Rules,
+    speech: Speech = Speech.PLAIN,
+    counted: bool = False,
+) -> Outcome:
+    """What an answer means. `words` is what the receiver said, already cut and escaped; `now` in seconds.
+
+    `counted`: the request was remote-write 2.0, whose receivers say how much they wrote; of other requests such
+    headers mean nothing (remote-write 2.0 specification, "Required Written Response Headers").
+    """
     code, kind = str(status), verdict(status, rules)
-    if kind is Accepted:
-        return Accepted(code, http_date(headers.get("date")))
     reason = f"{status} {_phrase(status)}".rstrip() + (f": {words}" if words else "")
+    written = _written(headers) if counted else None
+    if counted and written is None and 200 <= status < 300:
+        return Unsupported(code, f"{status}, but not what was written: a receiver of remote-write 1.0, which stored nothing")
+    if status == 415 and speech is not Speech.PLAIN:
+        return Unsupported(code, reason)
+    if status == 400 and written is None and speech is Speech.TRIED:
+        return Unsupported(code, reason)
+    if kind is Accepted:
+        return Accepted(code, http_date(headers.get("date")), written=written)
     if kind is Retry:
         return Retry(code, reason, retry_after(headers, now))
+    if kind is Rejected:
+        return Rejected(code, reason, written)
     if kind is Misconfigured and 300 <= status < 400:
         reason += f" (redirects to {escaped(shown_or_nothing(headers.get('location', '')))}; put the final address into url)"
-    assert kind is Rejected or kind is Misconfigured or kind is TooLarge
+    assert kind is Misconfigured or kind is TooLarge
     return kind(code, reason)
+
+
+_WRITTEN = tuple(f"x-prometheus-remote-write-{what}-written" for what in ("samples", "histograms", "exemplars"))
+
+
+def _written(headers: Mapping[str, str]) -> int | None:
+    """Samples and histograms that the receiver says it wrote; None where it says nothing (2.0 specification)."""
+    said = [headers.get(name, "").strip() for name in _WRITTEN]
+    if not any(text.isascii() and text.isdigit() for text in said):
+        return None
+    return sum(int(text) for text in said[:2] if text.isascii() and text.isdigit() and len(text) <= 18)
 
 
 def _phrase(status: int) -> str:
@@ -143,6 +187,9 @@ class Request:
     url: str
     headers: Mapping[str, str]
     content: bytes | None
+    speech: Speech = Speech.PLAIN
+    counted: bool = False
+    """It is remote-write 2.0."""
 
 
 class _Trace:
@@ -198,7 +245,7 @@ async def _once(
     headers = {**request.headers, "Accept-Encoding": "identity"}
     async with client.stream(request.method, request.url, headers, request.content, {"trace": trace}) as response:
         words = await _words(response)
-        found = outcome(response.status_code, response.headers, words, clock(), rules)
+        found = outcome(response.status_code, response.headers, words, clock(), rules, request.speech, request.counted)
         return found, _followed(request.url, response)
 
 
@@ -233,7 +280,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _moved(request: Request, url: str) -> Request:
-    return Request(request.method, url, request.headers, request.content)
+    return replace(request, url=url)
 
 
 def _failure(error: httpx.TransportError) -> tuple[str, str]:

@@ -6,16 +6,30 @@ from collections.abc import Callable, Mapping
 
 from pydantic import Field
 
-from agent.model import Block, Encoding, Outcome
+from agent.model import Accepted, Block, Encoding, Form, Outcome, Protocol
 from agent.net.client import Client, HttpSinkOptions, shown
-from agent.net.push import Request, Rules, push
-from agent.plugin import Policy, Section
+from agent.net.push import Request, Rules, Speech, push
+from agent.plugin import Fsync, Policy, Section
+
+VICTORIAMETRICS_IN_FLIGHT = 4
+"""Requests at one time to a receiver that takes samples in any order: enough to fill a line with a long round trip."""
 
 
 class Queue(Section):
     """Where blocks wait for the receiver."""
 
-    max_bytes: int = Field(default=64 << 20, ge=1 << 20, description="what may wait; beyond it the oldest is dropped")
+    max_bytes: int = Field(
+        default=1 << 30,
+        ge=1 << 20,
+        description="what may wait; beyond it the oldest is dropped, events last; at most 64 MiB where state_dir is none",
+    )
+    fsync: Fsync = Field(
+        default=Fsync.INTERVAL,
+        description="when a waiting block is synced to disk: interval, always (before it is first sent) or never",
+    )
+    fsync_interval_seconds: float = Field(
+        default=1.0, ge=0.05, le=3600, description="with fsync interval: a block that waited so long is written and synced"
+    )
 
 
 class HistoryOptions(HttpSinkOptions):
@@ -27,28 +41,44 @@ class HistoryOptions(HttpSinkOptions):
     max_retry_age_seconds: float = Field(
         default=0, ge=0, description="drop what was not accepted within this time of being collected; 0 = never"
     )
+    rate_limit_bytes_per_second: float = Field(
+        default=0, ge=0, description="most bytes of request bodies sent in a second, on average; 0 = no limit"
+    )
     queue: Queue = Field(default_factory=Queue, description="where blocks wait for the receiver")
 
 
-def delivery(options: HistoryOptions, max_sample_age_seconds: float) -> Policy:
+def delivery(
+    options: HistoryOptions, forms: tuple[Form, ...], *, max_sample_age_seconds: float = 0.0, in_any_order: bool = False
+) -> Policy:
     """The policy that the options stand for; the age limit is the sink's own default where they give none."""
     given = options.max_sample_age_seconds
     return Policy(
         timeout_seconds=options.timeout_seconds,
         max_sample_age_seconds=max_sample_age_seconds if given is None else given,
         max_retry_age_seconds=options.max_retry_age_seconds,
+        max_in_flight=VICTORIAMETRICS_IN_FLIGHT if in_any_order else 1,
+        fresh_first=in_any_order,
+        forms=forms,
+        strict_spec=options.strict_spec,
+        rate_limit_bytes_per_second=options.rate_limit_bytes_per_second,
         queue_max_bytes=options.queue.max_bytes,
+        fsync=options.queue.fsync,
+        fsync_interval_seconds=options.queue.fsync_interval_seconds,
     )
 
 
 class PostSink:
-    """Posts each block to one address, as it is."""
+    """Posts each block to one address, as it is. `headers`: those of each form, beside Content-Encoding."""
 
-    def __init__(self, client: Client, headers: Mapping[str, str], rules: Rules, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, client: Client, headers: Mapping[Form, Mapping[str, str]], rules: Rules, clock: Callable[[], float]
+    ) -> None:
         self._client = client
         self._headers = headers
         self._rules = rules
         self._clock = clock
+        self._plain = list(headers)[-1]
+        self._understood: set[Form] = set()
 
     @property
     def url(self) -> str:
@@ -57,9 +87,16 @@ class PostSink:
 
     async def send(self, block: Block) -> Outcome:
         """One POST of the block's bytes."""
+        form = Form(block.protocol, block.encoding)
         packed = {} if block.encoding is Encoding.IDENTITY else {"Content-Encoding": block.encoding.value}
-        headers = {**self._headers, **packed}
-        return await push(self._client, Request("POST", self._client.url, headers, block.payload), self._clock, self._rules)
+        headers = {**self._headers.get(form, self._headers[self._plain]), **packed}
+        speech = Speech.PLAIN if form == self._plain else Speech.KNOWN if form in self._understood else Speech.TRIED
+        counted = block.protocol is Protocol.REMOTE_WRITE_2
+        request = Request("POST", self._client.url, headers, block.payload, speech, counted)
+        outcome = await push(self._client, request, self._clock, self._rules)
+        if isinstance(outcome, Accepted):
+            self._understood.add(form)
+        return outcome
 
     async def aclose(self) -> None:
         """Close the connections; what was posted stays."""

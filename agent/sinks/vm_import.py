@@ -8,6 +8,7 @@ from __future__ import annotations
 import httpx
 
 from agent import model
+from agent.model import Form
 from agent.net.client import Client
 from agent.net.push import rules
 from agent.plugin import Context, Policy
@@ -17,7 +18,8 @@ PROTOCOL = model.Protocol.IMPORT
 ENCODING = model.Encoding.GZIP
 STATE = False
 
-HEADERS = {"Content-Type": "application/json"}
+LINES = Form(PROTOCOL, ENCODING)
+HEADERS = {LINES: {"Content-Type": "application/json"}}
 
 
 class Options(HistoryOptions):
@@ -26,7 +28,7 @@ class Options(HistoryOptions):
 
 def policy(options: Options) -> Policy:
     """How the core delivers to it."""
-    return delivery(options, 0.0)
+    return delivery(options, (LINES,), in_any_order=True)
 
 
 def build(name: str, options: Options, context: Context, transport: httpx.AsyncBaseTransport | None = None) -> PostSink:
