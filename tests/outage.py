@@ -99,9 +99,9 @@ class Body(httpx.AsyncByteStream):
             raise httpx.ReadError("the connection was closed")
 
 
-def answer(code: int, text: bytes = b"", *, broken: bool = False, **headers: str) -> httpx.Response:
-    """An answer as it comes from a network."""
-    return httpx.Response(code, headers=headers, stream=Body(text, broken))
+def answer(code: int, text: bytes = b"", *, broken: bool = False, after: str = "") -> httpx.Response:
+    """An answer as it comes from a network; `after` is its Retry-After."""
+    return httpx.Response(code, headers={"Retry-After": after} if after else {}, stream=Body(text, broken))
 
 
 class Receiver(httpx.AsyncBaseTransport):
@@ -154,7 +154,7 @@ class Receiver(httpx.AsyncBaseTransport):
             return answer(200, b"sto", broken=True)
         if mode is Mode.UNAVAILABLE:
             return answer(503, b"no room")
-        return answer(429, **{"Retry-After": "7"}) if mode is Mode.BUSY else answer(204)
+        return answer(429, after="7") if mode is Mode.BUSY else answer(204)
 
 
 def decoded(body: bytes, encoding: Encoding) -> dict[Sample, float]:
@@ -185,7 +185,7 @@ class Outage:
             self.bench.flusher.attach(lane, Protocol.REMOTE_WRITE, Encoding.SNAPPY, LabelRules({"job": "j"}))
 
     def _lane(self) -> Lane[Block]:
-        options = remote_write.Options(url="http://127.0.0.1:8428/api/v1/write", receiver=self.profile)
+        options = remote_write.Options.model_validate({"url": "http://127.0.0.1:8428/api/v1/write", "receiver": self.profile})
         context = Context(clock=self.bench.wall, job="j", instance="i", user_agent="cipush/test")
         sink = remote_write.build("vm", options, context, self.receiver)
         policy = remote_write.policy(options)
@@ -235,7 +235,9 @@ class Outage:
 
     async def until(self, done: Callable[[], bool], deadline: float) -> None:
         """Look once a second until the virtual clock shows `deadline`."""
-        while not done() and anyio.current_time() < deadline:
+        for _ in range(int(deadline - anyio.current_time())):
+            if done():
+                return
             await anyio.sleep(1)
 
     async def _flush(self, number: int) -> None:

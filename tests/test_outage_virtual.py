@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import anyio
 import pytest
 from hypothesis import given, settings
@@ -53,5 +55,5 @@ async def test_a_receiver_that_names_a_time_is_left_alone_until_then() -> None:
 
     refused = [arrival.ended for arrival in found.receiver.arrivals if not arrival.stored]
     assert len(refused) > 3
-    assert all(later - earlier >= 7 for earlier, later in zip(refused, refused[1:], strict=False))
+    assert all(later - earlier >= 7 for earlier, later in pairwise(refused))
     assert found.problems == {}
