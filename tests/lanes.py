@@ -94,11 +94,12 @@ def history_lane(
     monitor: SelfMonitor | None = None,
     hosts: Hosts | None = None,
     name: str = "vm",
+    **parts: Any,
 ) -> Lane[Block]:
-    """A lane over a memory queue, without jitter."""
+    """A lane over a memory queue, without jitter. `parts`: further ones, such as a quarantine."""
     policy = policy or Policy()
     queue = MemoryQueue(policy.queue_max_bytes)
-    return Lane(name, sink, queue, policy, monitor or SelfMonitor(), clock, NoJitter(), hosts or Hosts())
+    return Lane(name, sink, queue, policy, monitor or SelfMonitor(), clock, NoJitter(), hosts or Hosts(), **parts)
 
 
 def state_lane(sink: ScriptedSink[Snapshot]) -> Lane[Snapshot]:
