@@ -41,9 +41,13 @@ class Offered:
 
     items: list[Any] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    metadata: list[Block] = field(default_factory=list)
 
     def offer(self, item: Any, /) -> None:
-        """Remember it."""
+        """Remember it; what says what families are goes elsewhere."""
+        if isinstance(item, Block) and not item.samples:
+            self.metadata.append(item)
+            return
         self.items.append(item)
         self.times.append(anyio.current_time())
 

@@ -133,8 +133,11 @@ class Flusher:
             if output.key == (protocol, rules, native_histograms):
                 output.lanes.append((lane, encoding))
                 return output
-        text = protocol is model.Protocol.TEXT
-        view = Snapshots(self._store, rules) if text else self._store.add_view(protocol, rules)
+        view: View | Snapshots
+        if protocol is model.Protocol.TEXT:
+            view = Snapshots(self._store, rules)
+        else:
+            view = self._store.add_view(protocol, rules, native_histograms=native_histograms)
         self.outputs.append(Output(protocol, rules, native_histograms, view, [(lane, encoding)]))
         return self.outputs[-1]
 
@@ -285,7 +288,7 @@ class Flusher:
                 begun = anyio.current_time()
                 rendered = next(walk, _END)
                 if isinstance(rendered, _End):
-                    return
+                    break
                 self._monitor.add(PAGES, (name, "skipped" if rendered is None else "sent"))
                 if rendered is None:
                     continue
@@ -294,12 +297,14 @@ class Flusher:
                 await anyio.sleep(anyio.current_time() - begun if pace else 0)
         finally:
             walk.close()  # a cancelled walk lets the next one begin
+        for said in view.described(this.group, self._clock()):
+            self._hand_over(output, said, this)
 
     def _hand_over(self, output: Output, rendered: Rendered, this: Flushed) -> None:
         self._monitor.add(SAMPLES, (output.protocol.value,), rendered.samples)
         if rendered.markers:
             self._monitor.add(MARKERS, (), rendered.markers)
-        if not rendered.samples:
+        if not (rendered.samples or rendered.metadata):
             return
         created = self._clock()
         blocks: dict[Encoding, Block] = {}

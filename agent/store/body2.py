@@ -146,7 +146,7 @@ class RecordBody2:
     def _native(self, cell: int, histogram: bytes) -> bytes:
         labels, end = self.offsets[cell], self.ends[cell]
         record = b"".join((self.buffer[self._start(cell) : labels], histogram, self.buffer[labels:end]))
-        return remote_write2.field(b"\x2a", record)
+        return remote_write.field(b"\x2a", record)
 
     def _read(self, spans: Spans) -> Iterator[tuple[About, list[str], int]]:
         """What the records of these cells were made of."""

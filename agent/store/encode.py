@@ -102,6 +102,8 @@ class RecordEncoder:
     def __init__(self, rules: LabelRules) -> None:
         self._rules = rules
         self._plans: dict[Table, _RecordPlan] = {}
+        self.planned: list[Table] = []
+        """Tables whose first row was born since somebody emptied this."""
 
     def encode(self, table: Table, labels: tuple[str, ...]) -> list[bytes]:
         """The records of a newborn row, in wire order."""
@@ -122,6 +124,10 @@ class RecordEncoder:
         """Drop a table's plan."""
         self._plans.pop(table, None)
 
+    def knows(self, table: Table) -> bool:
+        """Whether it has rows of this table, or had until lately."""
+        return table in self._plans
+
     def _plan(self, table: Table) -> _RecordPlan:
         parts = plan(table, self._rules)
         heads = [remote_write.label_head(part.name) for part in parts]
@@ -136,6 +142,7 @@ class RecordEncoder:
             name_head, bound_head = remote_write.label_head(NAME), remote_write.label_head(BOUND)
             for name, bound in histogram_names(table):
                 names.append((remote_write.label(name_head, name), remote_write.label(bound_head, bound) if bound else b""))
+        self.planned.append(table)
         self._plans[table] = _RecordPlan(slots, constants, name_at, bound_at, names)
         return self._plans[table]
 

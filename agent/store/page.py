@@ -190,3 +190,5 @@ class Rendered:
     payload: bytes | bytearray
     samples: int
     markers: int = 0
+    metadata: bool = False
+    """Whether it says what families are: it has no sample then."""

@@ -16,6 +16,7 @@ from agent.model import Protocol
 from agent.store.body import Body, LineBody, RecordBody
 from agent.store.body2 import RecordBody2
 from agent.store.claims import Heirs, Place
+from agent.store.describe import Descriptions
 from agent.store.encode import Encoder, LabelRules, LineEncoder, RecordEncoder
 from agent.store.encode2 import RecordEncoder2
 from agent.store.page import PAGE_BYTES, PAGE_RECORDS, Group, Page, Rendered
@@ -41,6 +42,7 @@ class View:
         self.protocol = protocol
         self._encoder = _encoder(protocol, LabelRules() if labels.relabels else labels, native_histograms)
         self.relabelling = Relabelling(labels, self._encoder) if labels.relabels else None
+        self._descriptions = Descriptions(self._encoder) if isinstance(self._encoder, RecordEncoder) else None
         self._ticks = ticks
         self._groups: dict[str, Group] = {}
 
@@ -64,6 +66,8 @@ class View:
     def drop_group(self, name: str) -> None:
         """Forget a flush group that has no series left."""
         self._groups.pop(name, None)
+        if self._descriptions is not None:
+            self._descriptions.drop_group(name)
 
     def born(self, table: Table, row: int) -> int:
         """Encode a new row into a page that no walk is on; returns the bytes it took: none where rules refuse it."""
@@ -103,6 +107,12 @@ class View:
                     payload, samples = page.body.select([(0, page.sent)]).markers(timestamp_ms)
                     if samples:
                         yield Rendered(payload, samples, samples)
+
+    def described(self, name: str, now: float) -> Iterator[Rendered]:
+        """What families of a flush group are, where the protocol says so beside the samples, and it is time to."""
+        if self._descriptions is not None:
+            for payload in self._descriptions.due(name, now):
+                yield Rendered(payload, 0, metadata=True)
 
     def walk(self, name: str, timestamp_ms: int, now: float, heartbeat: float, heirs: Heirs) -> Iterator[Rendered | None]:
         """Write the pages of a group, one a step; None is a page that need not be sent.

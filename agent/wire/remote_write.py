@@ -12,12 +12,25 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
+from agent.model import Kind
+
 FIRST_MS = 1 << 35
 """Smallest time whose varint has six bytes (1971-02-02)."""
 LAST_MS = (1 << 42) - 1
 """Largest such time (2109-05-15)."""
 VALUE_TO_END = 15
 """Bytes from a record's value to its end: the value, the time's tag, the time."""
+
+TYPES = {
+    Kind.COUNTER: 1,
+    Kind.GAUGE: 2,
+    Kind.HISTOGRAM: 3,
+    Kind.GAUGEHISTOGRAM: 4,
+    Kind.SUMMARY: 5,
+    Kind.INFO: 6,
+    Kind.STATESET: 7,
+}
+"""Numbers of `MetricMetadata.MetricType`, the same in 2.0; unknown is 0, which is left out."""
 
 _BYTE = [bytes((number,)) for number in range(0x80)]
 _SAMPLE = b"\x12\x10\x09" + bytes(8) + b"\x10" + bytes(6)
@@ -38,6 +51,18 @@ def varint(number: int) -> bytes:
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+def field(tag: bytes, inner: bytes) -> bytes:
+    """A length-delimited field."""
+    return tag + varint(len(inner)) + inner
+
+
+def metadata(family_name: str, kind: Kind, help: str, unit: str) -> bytes:
+    """What one family is, as a field of a `WriteRequest`; names and texts as `label` encodes them."""
+    texts = ((b"\x12", family_name), (b"\x22", help), (b"\x2a", unit))
+    inner = b"".join([field(tag, text.encode("utf-8", "replace")) for tag, text in texts if text])
+    return field(b"\x1a", (b"\x08" + varint(TYPES[kind]) if kind in TYPES else b"") + inner)
 
 
 def label_head(name: str) -> bytes:

@@ -12,22 +12,13 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from agent.model import STALE_NAN_BITS, Kind
-from agent.wire.remote_write import FIRST_MS, LAST_MS, VALUE_TO_END, varint
+from agent.wire.remote_write import FIRST_MS, LAST_MS, TYPES, VALUE_TO_END, field, varint
 
 CUSTOM_BUCKETS = -53
 """The schema of a histogram whose buckets have any bounds (Prometheus, `histogram.CustomBucketsSchema`)."""
 START_BYTES = 7
 """Bytes of a sample's start time, its tag included."""
 
-_TYPES = {
-    Kind.COUNTER: 1,
-    Kind.GAUGE: 2,
-    Kind.HISTOGRAM: 3,
-    Kind.GAUGEHISTOGRAM: 4,
-    Kind.SUMMARY: 5,
-    Kind.INFO: 6,
-    Kind.STATESET: 7,
-}
 _CUMULATIVE = (Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY)
 _SAMPLE = b"\x12\x10\x09" + bytes(8) + b"\x10" + bytes(6)
 _STARTED = b"\x12\x17\x09" + bytes(8) + b"\x10" + bytes(6) + b"\x18"
@@ -59,7 +50,7 @@ class About:
 
     def metadata(self, symbols: Symbols) -> bytes:
         """The `metadata` field of a series."""
-        inner = b"\x08" + varint(_TYPES[self.kind]) if self.kind in _TYPES else b""
+        inner = b"\x08" + varint(TYPES[self.kind]) if self.kind in TYPES else b""
         inner += b"\x18" + symbols[self.help] if self.help else b""
         inner += b"\x20" + symbols[self.unit] if self.unit else b""
         return field(b"\x2a", inner) if inner else b""
@@ -81,11 +72,6 @@ class Symbols(dict[str, bytes]):
         reference = self[text] = varint(len(self))
         self.encoded += field(b"\x22", data)
         return reference
-
-
-def field(tag: bytes, inner: bytes) -> bytes:
-    """A length-delimited field."""
-    return tag + varint(len(inner)) + inner
 
 
 def references(texts: Iterable[str], symbols: Symbols) -> bytes:
