@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
@@ -86,10 +86,24 @@ class Delivered:
     dropped: Mapping[str, int]
     """Samples given up, by reason."""
 
+    quarantined: Sequence[Block]
+    """What was kept for a look."""
+
     @property
     def codes(self) -> set[str]:
         """What the receiver answered."""
         return set(self.requests)
+
+
+@dataclass
+class Kept:
+    """A quarantine in memory."""
+
+    blocks: list[Block] = field(default_factory=list)
+
+    def keep(self, block: Block, _code: str, _reason: str, _now: float) -> None:
+        """Keep one."""
+        self.blocks.append(block)
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,8 @@ class Sending:
         """Offer the blocks and wait until none is pending, or patience ends."""
         monitor, began = SelfMonitor(), time.time() - anyio.current_time()
         clock = lambda: began + anyio.current_time()  # noqa: E731
-        spool = self.spool()
-        lane = Lane("vm", self.sink, spool, self.policy, monitor, clock, Random(7), Hosts())
+        kept = Kept()
+        lane = Lane("vm", self.sink, self.spool(), self.policy, monitor, clock, Random(7), Hosts(), quarantine=kept)
         for one in blocks:
             lane.offer(one)
         with anyio.move_on_after(PATIENT_SECONDS):
@@ -117,7 +131,7 @@ class Sending:
         found = list(monitor.samples())
         requests = {row[1]: int(n) for family, row, n in found if family is REQUESTS and not isinstance(n, list)}
         dropped = {row[1]: int(n) for family, row, n in found if family is DROPPED and not isinstance(n, list)}
-        return Delivered(lane.status(), requests, {reason: n for reason, n in dropped.items() if n})
+        return Delivered(lane.status(), requests, {reason: n for reason, n in dropped.items() if n}, kept.blocks)
 
 
 def _context() -> Context:
