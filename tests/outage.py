@@ -81,8 +81,8 @@ class Arrival:
 
     @property
     def newest_ms(self) -> int:
-        """Its newest sample."""
-        return max(at for _, at in self.samples)
+        """Its newest sample; 0 where it holds metadata only."""
+        return max((at for _, at in self.samples), default=0)
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,10 @@ class Receiver(httpx.AsyncBaseTransport):
             if left < 0:
                 return phase.mode
         return Mode.WELL
+
+    async def knock(self) -> bool:
+        """Whether a connection can be opened."""
+        return self.mode() is not Mode.STOPPED
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request, as the present phase answers it."""
@@ -189,7 +193,8 @@ class Outage:
         context = Context(clock=self.bench.wall, job="j", instance="i", user_agent="cipush/test")
         sink = remote_write.build("vm", options, context, self.receiver)
         policy = remote_write.policy(options)
-        return Lane("vm", sink, self.spool, policy, self.bench.monitor, self.bench.wall, Random(11), Hosts())
+        bench = self.bench
+        return Lane("vm", sink, self.spool, policy, bench.monitor, bench.wall, Random(11), Hosts(), knock=self.receiver.knock)
 
     @property
     def problems(self) -> dict[str, int]:
