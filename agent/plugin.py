@@ -126,6 +126,8 @@ class Policy:
     """Whether what is new goes before a backlog that drains."""
     forms: tuple[Form, ...] = ()
     """How blocks may be written for it, the best first; the lane falls back to the next when one is not understood."""
+    native_histograms: bool = False
+    """Whether histogram rows are sent as native histograms, in a form that has them."""
     strict_spec: bool = False
     """A refused block is dropped whole, as the remote-write specifications ask."""
     rate_limit_bytes_per_second: float = 0.0

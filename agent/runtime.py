@@ -204,7 +204,7 @@ class Runtime:
         """Whether a running sink is replaced: its section changed, or the job that a state sink was made with."""
         if new.sinks.get(name) != self.config.sinks[name]:
             return True
-        return new.agent.job != self.config.agent.job and self.lanes.running[name].protocol is Protocol.TEXT
+        return new.agent.job != self.config.agent.job and self.lanes.running[name].form.protocol is Protocol.TEXT
 
     def _made(self, loaded: Loaded, sinks: Iterable[str], sources: Iterable[str]) -> tuple[dict[str, Sink], dict[str, Source]]:
         """The sinks and sources of these names, at rest. Raises ConfigError with the problems of all."""

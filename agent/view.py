@@ -135,7 +135,7 @@ class AgentView:
     def _explained_sink(self, name: str, running: RunningLane) -> dict[str, object]:
         sink: dict[str, object] = {
             "name": running.lane.name,
-            "protocol": running.protocol.value,
+            "protocol": running.form.protocol.value,
             "extra_labels": dict(running.options.extra_labels),
         }
         for output in self._runtime.flusher.outputs:

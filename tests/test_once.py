@@ -36,7 +36,7 @@ async def test_a_round_that_every_sink_accepted_ends_well() -> None:
 
 
 async def test_every_sink_that_did_not_accept_is_named() -> None:
-    async with receiver(Answer(status(400))) as found:
+    async with receiver(*[Answer(status(400))] * 40) as found:
         with pytest.raises(TemporaryError) as raised:
             await once.push(loaded({"dead": DEAD, "refusing": found.url}), {})
 

@@ -258,6 +258,12 @@ class Client:
             transport=transport,
         )
 
+    @property
+    def direct_address(self) -> tuple[str, int] | None:
+        """Host and port that connections go to."""
+        url = httpx.URL(self.url)
+        return url.host, url.port or (443 if url.scheme == "https" else 80)
+
     @asynccontextmanager
     async def stream(
         self,

@@ -15,6 +15,11 @@ class HistorySink(Protocol):
         """Where it sends, without credentials."""
         ...
 
+    @property
+    def direct_address(self) -> tuple[str, int] | None:
+        """Host and port it connects to; None where that says nothing, as with a proxy in between."""
+        ...
+
     async def send(self, block: model.Block) -> model.Outcome:
         """One request; never raises for anything the network or the receiver does."""
         ...
@@ -30,6 +35,11 @@ class StateSink(Protocol):
     @property
     def url(self) -> str:
         """Where it sends, without credentials."""
+        ...
+
+    @property
+    def direct_address(self) -> tuple[str, int] | None:
+        """Host and port it connects to; None where that says nothing, as with a proxy in between."""
         ...
 
     async def send(self, snapshot: model.Snapshot) -> model.Outcome:

@@ -85,6 +85,11 @@ class PostSink:
         """Where it sends, without credentials."""
         return shown(self._client.url)
 
+    @property
+    def direct_address(self) -> tuple[str, int] | None:
+        """Host and port it connects to."""
+        return self._client.direct_address
+
     async def send(self, block: Block) -> Outcome:
         """One POST of the block's bytes."""
         form = Form(block.protocol, block.encoding)

@@ -93,6 +93,11 @@ class PushgatewaySink:
         """Where it sends, without credentials."""
         return shown(self._client.url)
 
+    @property
+    def direct_address(self) -> tuple[str, int] | None:
+        """Host and port it connects to."""
+        return self._client.direct_address
+
     async def send(self, snapshot: Snapshot) -> Outcome:
         """One PUT per group; the worst of their outcomes. A group that is refused does not keep back the others."""
         try:

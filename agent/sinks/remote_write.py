@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from typing import Self
 
@@ -83,7 +84,8 @@ def policy(options: Options) -> Policy:
     is_victoria = options.receiver is Receiver.VICTORIAMETRICS
     best = (V2,) if options.protocol is Version.V2 else (ZSTD,) if is_victoria else ()
     age = PROMETHEUS_SAMPLE_AGE_SECONDS if options.receiver is Receiver.PROMETHEUS else 0.0
-    return delivery(options, (*best, PLAIN), max_sample_age_seconds=age, in_any_order=is_victoria)
+    found = delivery(options, (*best, PLAIN), max_sample_age_seconds=age, in_any_order=is_victoria)
+    return replace(found, native_histograms=options.native_histograms)
 
 
 def build(name: str, options: Options, context: Context, transport: httpx.AsyncBaseTransport | None = None) -> PostSink:

@@ -42,6 +42,11 @@ class StdoutSink:
         """Not an address, but what a status page says."""
         return "stdout:"
 
+    @property
+    def direct_address(self) -> tuple[str, int] | None:
+        """None: there is no host to knock at."""
+        return None
+
     async def send(self, snapshot: Snapshot) -> Outcome:
         """Write the snapshot. The reader may be slow, so a thread waits for it, one at a time."""
         if self._writing:

@@ -1,0 +1,73 @@
+"""The running sources, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import anyio
+
+from agent import plugin
+from agent.flush import Flusher
+from agent.parts.life import Life, all_of
+from agent.plugin import Context, SourceOptions
+from agent.poll import PollLoop
+from agent.selfmon import SelfMonitor
+from agent.sources import SOURCES
+from agent.sources.base import Source
+from agent.store.store import Store
+from agent.store.table import Feed
+
+
+@dataclass
+class RunningSource:
+    """A source and what the core keeps for it."""
+
+    options: SourceOptions
+    source: Source
+    feed: Feed
+    loops: list[PollLoop]
+    life: Life
+
+
+class Sources:
+    """Sources by name."""
+
+    def __init__(self, store: Store, flusher: Flusher, monitor: SelfMonitor, context: Context) -> None:
+        self._store = store
+        self._flusher = flusher
+        self._monitor = monitor
+        self._context = context
+        self.running: dict[str, RunningSource] = {}
+
+    def make(self, name: str, options: SourceOptions, job: str) -> Source:
+        """The source alone, still unknown to the agent. Raises ConfigError."""
+        source: Source = plugin.load(SOURCES, options.type).build(name, options, replace(self._context, job=job))
+        return source
+
+    def adopt(self, name: str, options: SourceOptions, source: Source) -> RunningSource:
+        """Give it a feed and poll loops; they run after `start`."""
+        feed = self._store.add_feed(name, options.metric_prefix, tuple(options.custom_labels.items()), options.max_series)
+        clock = self._context.clock
+        loops = [PollLoop(self._store, feed, poller, self._flusher, self._monitor, clock) for poller in source.pollers()]
+
+        async def poll() -> None:
+            async with anyio.create_task_group() as group:
+                for loop in loops:
+                    group.start_soon(loop.run, name=f"poll {loop.poller.name}")
+
+        running = self.running[name] = RunningSource(options, source, feed, loops, Life(f"source {name}", poll, source.aclose))
+        return running
+
+    async def stop(self, name: str) -> None:
+        """End its tasks, then its series: a scrape target's at once, others at the next flush."""
+        running = self.running[name]
+        await running.life.end()
+        groups = {group for _, group in running.feed.tables}
+        self._store.remove_feed(running.feed)
+        await self._flusher.end_groups(groups)
+        self._monitor.forget("source", name)
+        del self.running[name]
+
+    async def end_all(self) -> None:
+        """End every poll loop and let go of connections; series stay: a restart is not a disappearance."""
+        await all_of(running.life.end for running in self.running.values())
