@@ -273,3 +273,7 @@ def test_the_one_poller_runs_on_the_configured_interval(tmp_path: Path) -> None:
     pollers = source(FakeMachine(), tmp_path, interval_seconds=7).pollers()
 
     assert [(p.name, p.interval_seconds) for p in pollers] == [("host", 7.0)]
+
+
+def test_the_machines_counters_count_since_it_was_booted() -> None:
+    assert host.this_machine().booted == pytest.approx(psutil.boot_time(), abs=2)

@@ -130,3 +130,9 @@ async def test_a_number_the_system_refuses_is_left_out_alone() -> None:
     found = {family for family, _, _ in internal.process_readings(Refusing())}
 
     assert found == {internal.RESIDENT, internal.CPU, internal.STARTED}
+
+
+async def test_the_counters_count_since_the_process_began() -> None:
+    source = source_of(SelfMonitor())
+
+    assert (await source.collect(None)).started == psutil.Process().create_time()

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from tests.scraping import Stream, answering, source
+from tests.scraping import Stream, World, answering, source
 
 pytestmark = pytest.mark.anyio
 
@@ -44,3 +44,18 @@ async def test_a_cancelled_scrape_is_no_failed_one() -> None:
 
     assert patience.cancelled_caught
     assert stream.closed
+
+
+async def test_a_target_says_since_when_it_counts() -> None:
+    world = World("process_start_time_seconds 900.5\nx_total 1\n")
+
+    assert (await world.scrape()).started == 900.5
+    assert (await world.scrape("process_start_time_seconds 900.5\nx_total 2\n")).started == 900.5
+    assert (await world.scrape("process_start_time_seconds 1010\nx_total 0\n")).started == 1010.0
+    assert (await world.scrape("x_total 0\n")).started == 0.0
+
+
+async def test_a_start_time_with_labels_is_another_process() -> None:
+    world = World('process_start_time_seconds{name="other"} 900\n')
+
+    assert (await world.scrape()).started == 0.0

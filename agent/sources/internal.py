@@ -122,7 +122,7 @@ class InternalSource:
             for family, labels, value in self._context.samples()
         ]
         updates += [Update(family, labels, value, at, self._name) for family, labels, value in self._own_readings()]
-        return Collected(updates, complete=(self._name,))
+        return Collected(updates, complete=(self._name,), started=self._process.create_time())
 
     async def aclose(self) -> None:
         """Unhook the garbage collector."""

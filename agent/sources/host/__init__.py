@@ -98,11 +98,13 @@ class Surroundings:
     """Where /proc and the control groups are."""
     space: Callable[[str], disks.Space]
     monotonic: Callable[[], float]
+    booted: float = 0.0
+    """When the machine was, seconds since the epoch: since then its counters count; 0 = not known."""
 
 
 def this_machine() -> Surroundings:
     """The machine this runs on."""
-    return Surroundings(cast(Reader, psutil), sys.platform, Path("/"), disks.statvfs_space, time.monotonic)
+    return Surroundings(cast(Reader, psutil), sys.platform, Path("/"), disks.statvfs_space, time.monotonic, psutil.boot_time())
 
 
 class HostSource:
@@ -113,6 +115,7 @@ class HostSource:
         self._interval = options.interval_seconds
         self._clock = clock
         self._monotonic = around.monotonic
+        self._booted = around.booted
         self._direct = _direct_collectors(options, clock, around)
         self._transition = Transition(logging.getLogger(__name__))
         self._waiting = _waiting_collectors(options, around, self._transition)
@@ -141,7 +144,7 @@ class HostSource:
             taken = max(0.0, self._monotonic() - began)
             updates.append(Update(SUCCESS, (collector,), success, at, self._name))
             updates.append(Update(DURATION, (collector,), taken, at, self._name))
-        return Collected(updates, tuple(complete))
+        return Collected(updates, tuple(complete), started=self._booted)
 
     async def aclose(self) -> None:
         """Nothing is held between two readings."""

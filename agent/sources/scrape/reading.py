@@ -26,6 +26,8 @@ _ENDS = (b"}", b" ", b"\t")
 _BLANKS = (b" ", b"\t")
 _BLANK = {ord(" ")}
 _NUMBERS = parse.DIGITS + b","
+_START = "process_start_time_seconds"
+"""Since when all counters of a process count (Prometheus documentation, "Writing client libraries")."""
 _STAMPED = 1
 _DUPLICATE = 2
 
@@ -80,6 +82,8 @@ class News:
     reading: Reading
     updates: list[Update]
     whole: bool
+    started: float = 0.0
+    """When the target's process began, seconds since the epoch; 0 = it does not say."""
 
 
 class Reader:
@@ -95,6 +99,8 @@ class Reader:
         self._max_samples = max_samples
         self._last: Reading | None = None
         """The last full reading: a cache of what its heads mean."""
+        self._start: Family | None = None
+        self._started = 0.0
 
     async def read(self, arrived: Lines, previous: Reading | None, at: float) -> News:
         """What arrived against `previous`, what was read before; None: list everything. `at`: the time of the updates.
@@ -126,7 +132,7 @@ class Reader:
                 await checkpoint()
         except parse.LineError:
             return None  # another series, or a broken line: the listing tells which
-        return News(Reading(lines, known, flags, previous.samples), updates, False)
+        return News(Reading(lines, known, flags, previous.samples), updates, False, self._started_of(updates))
 
     def _plain(self, step: _Step, flags: bytearray, at: float) -> Sequence[Update] | None:
         """The updates where every line has the shape that nearly all have: the same series, one blank, a decimal number.
@@ -171,7 +177,15 @@ class Reader:
             await checkpoint()
         self._naming.keep(set(walk.seen))
         reading = self._last = Reading(lines, walk.known, walk.flags, walk.samples)
-        return News(reading, walk.updates, True)
+        self._start = next((family for family, rows in walk.seen.items() if family.name == _START and () in rows), None)
+        self._started = 0.0
+        return News(reading, walk.updates, True, self._started_of(walk.updates))
+
+    def _started_of(self, updates: list[Update]) -> float:
+        if self._start is not None:
+            start = self._start
+            self._started = next((float(u.value) for u in updates if u.family is start), self._started)  # type: ignore[arg-type]
+        return self._started
 
 
 class _Walk:

@@ -110,6 +110,7 @@ class Target:
             cursor=self._generation,
             group=scope,
             group_at=started,
+            started=news.started,
         )
 
     def _failed(self, error: CollectError, started: float, duration: float) -> Collected:
