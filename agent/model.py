@@ -80,6 +80,22 @@ class Update(NamedTuple):
     """What this series was reported as a part of: a scrape target, a collector x project."""
 
 
+class Exemplar(NamedTuple):
+    """One observation behind a counter or a bucket, such as the trace of a request."""
+
+    labels: tuple[tuple[str, str], ...]
+    value: float
+    timestamp_ms: int
+
+
+class Exemplified(NamedTuple):
+    """A series of a collect, and its newest exemplar."""
+
+    family: Family
+    labels: tuple[str, ...]
+    exemplar: Exemplar
+
+
 @dataclass(frozen=True, slots=True)
 class Collected:
     """What one collect or one delivery brought."""
@@ -98,6 +114,8 @@ class Collected:
     started: float = 0.0
     """Since when its counters and histograms count, seconds since the epoch: when the agent, the machine or the
     target began; 0 = not known. The newest word holds for the whole source and flush group."""
+    exemplars: Sequence[Exemplified] = ()
+    """Beside the updates, for few series have one. One that the store has already is not new."""
     problem: str = ""
     """What people should know though the collect succeeded, such as why a target is down; status pages show it."""
 

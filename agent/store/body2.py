@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 
-from agent.model import STALE_NAN_BITS
+from agent.model import STALE_NAN_BITS, Exemplar
 from agent.store.body import Body, Spans
 from agent.store.encode2 import Record2
 from agent.wire import remote_write, remote_write2
@@ -20,13 +20,15 @@ _SYMBOL_BYTES = 80
 class RecordBody2:
     """Finished records in one buffer. Records are counted in cells: a native histogram is one, of several cells."""
 
-    __slots__ = ("_abouts", "_known", "_metadata", "_natives", "_symbols", "buffer", "ends", "offsets")
+    __slots__ = ("_abouts", "_known", "_metadata", "_natives", "_symbols", "buffer", "ends", "exemplars", "offsets")
 
     def __init__(self, symbols: Symbols | None = None) -> None:
         self.buffer = bytearray()
         self.offsets = array("I")
         """Of each cell: where the value is; of a native histogram: where its labels end."""
         self.ends = array("I")
+        self.exemplars: dict[int, Exemplar] = {}
+        """Of which cells, in order; sent once, with the next request."""
         self._natives: dict[int, tuple[About, int]] = {}
         """First cell of each native histogram -> what it is, and when it started."""
         self._symbols = Symbols() if symbols is None else symbols
@@ -95,8 +97,10 @@ class RecordBody2:
     def render(self, parts: Iterable[tuple[int, array[float]]], timestamp_ms: int) -> tuple[bytes, int]:
         """Values and time put in place; the request and its samples and histograms."""
         tail = remote_write.tail(timestamp_ms)
-        pieces: list[bytes | bytearray] = [self._symbols.encoded]
+        pieces: list[bytes | bytearray] = []
         written = 0
+        whole = not self._natives and not self.exemplars
+        extra = remote_write2.MoreSymbols(self._symbols)
         for first, values in parts:
             end = first + len(values)
             if first in self._natives:
@@ -107,11 +111,30 @@ class RecordBody2:
             # one call in C per sample, none in Python: this line is the flush
             deque(map(remote_write.pack_value, repeat(self.buffer), self.offsets[first:end], values, repeat(tail)), 0)
             written += len(values)
-            if self._natives:
-                pieces.append(self.buffer[self._start(first) : self.ends[end - 1]])
-        if not self._natives:
-            pieces.append(self.buffer)
-        return b"".join(pieces), written
+            if not whole:
+                pieces += self._spliced(first, end, extra)
+        self.exemplars = {}
+        return b"".join((self._symbols.encoded, extra.encoded, *([self.buffer] if whole else pieces))), written
+
+    def _spliced(self, first: int, end: int, symbols: Mapping[str, bytes]) -> Iterator[bytes | bytearray]:
+        """The records of these cells, with the exemplars they have."""
+        start = self._start(first)
+        for cell, exemplar in self.exemplars.items():
+            if not first <= cell < end:
+                continue
+            at = self._start(cell)
+            yield self.buffer[start:at]
+            start = self.ends[cell]
+            inner, _ = remote_write2.length(self.buffer, at + 1)
+            place = self._after_sample(cell)
+            found = remote_write2.exemplar(exemplar, symbols)
+            yield remote_write.field(b"\x2a", b"".join((self.buffer[inner:place], found, self.buffer[place:start])))
+        yield self.buffer[start : self.ends[end - 1]]
+
+    def _after_sample(self, cell: int) -> int:
+        value = self.offsets[cell]
+        started = self.buffer[value - 2] > 0x10  # the sample is longer by its start time
+        return value + remote_write.VALUE_TO_END + started * remote_write2.START_BYTES
 
     def markers(self, timestamp_ms: int) -> tuple[bytes, int]:
         """Every record as a staleness marker."""
@@ -170,10 +193,9 @@ class RecordBody2:
         native = self._natives.get(cell)
         if native is not None:
             return native[0], _references(self.buffer, start), native[1]
-        after, started_ms = value + remote_write.VALUE_TO_END, 0
-        if self.buffer[value - 2] > 0x10:  # the sample is longer by its start time
-            (started_ms,) = remote_write2.numbers(self.buffer[after + 1 : after + remote_write2.START_BYTES])
-            after += remote_write2.START_BYTES
+        plain, after, started_ms = value + remote_write.VALUE_TO_END, self._after_sample(cell), 0
+        if after > plain:
+            (started_ms,) = remote_write2.numbers(self.buffer[plain + 1 : after])
         inner, _ = remote_write2.length(self.buffer, start + 1)
         return self._abouts[bytes(self.buffer[after : self.ends[cell]])], _references(self.buffer, inner), started_ms
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.model import Exemplar
 from agent.store.body import Body
 from agent.store.claims import Heirs, Place
 from agent.store.table import DEAD, Table
@@ -111,6 +112,18 @@ class Page:
             values = run.values()
             yield first, values
             first += len(values)
+
+    def exemplars(self) -> Iterator[tuple[int, Exemplar]]:
+        """(record, exemplar) of all that came since it was last sent."""
+        first = 0
+        for run in self.runs:
+            known = run.table.exemplars
+            if known:
+                for number, row in enumerate(run.rows):
+                    tick, exemplar = known.get(row, (self.seen, None))
+                    if tick > self.seen and exemplar is not None:
+                        yield first + number * run.table.width, exemplar
+            first += len(run.rows) * run.table.width
 
     def outdated(self) -> bool:
         """Whether since when its counters count was learnt after its records were encoded."""

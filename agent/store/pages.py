@@ -161,6 +161,8 @@ class View:
             return None
         if self.protocol is Protocol.REMOTE_WRITE_2 and page.outdated():
             page.renew(_BODIES[self.protocol](), self._records, self._ticks.now)
+        if isinstance(page.body, RecordBody2):
+            page.body.exemplars = dict(page.exemplars())
         payload, samples = page.body.render(page.parts(), timestamp_ms)
         page.seen = self._ticks.now
         page.sent = page.records

@@ -106,10 +106,7 @@ class Store:
             self._catalog.free_scope(scope)
 
     def add_view(self, protocol: Protocol, rules: LabelRules, *, native_histograms: bool = False) -> View:
-        """A new view of every series there is, in one step: 3-6 us a series; only configuration changes do this.
-
-        `native_histograms` (remote-write 2.0 only): one custom-bucket histogram a row instead of its buckets.
-        """
+        """A new view of every series there is, in one step: 3-6 us a series; only configuration changes do this."""
         view = View(protocol, rules, self.ticks, native_histograms)
         for table in self.tables:
             for row in table.index.values():
@@ -148,6 +145,8 @@ class Store:
                 yield
             if feed.removed:
                 return
+            if any(view.protocol is Protocol.REMOTE_WRITE_2 for view in self.views):
+                feed.exemplify(collected, self.ticks)
             for name in collected.unchanged:
                 scope = self._catalog.scope(feed, name)
                 scope.confirmed, scope.interval, scope.prolonged_until = now, interval, 0.0

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from agent.model import Collected, Family, Update
+from agent.model import Collected, Exemplar, Family, Update
 
 DEAD = 1 << 62
 """In `Table.changed`: the row's series has ended and its records wait to be taken out of the pages."""
@@ -110,6 +110,14 @@ class Feed:
             ticks.now += 1
             self._started[collected.group] = Started(ms, ticks.now)
 
+    def exemplify(self, collected: Collected, ticks: Ticks) -> None:
+        """Take over the exemplars of a collect whose updates are applied; those that are known are not new."""
+        for family, labels, exemplar in collected.exemplars:
+            table = self.tables.get((family, collected.group))
+            row = None if table is None else table.index.get(labels)
+            if table is not None and row is not None and table.exemplars.get(row, (0, None))[1] != exemplar:
+                table.exemplars[row] = (ticks.now, exemplar)
+
     def unstart(self, ms: int, tick: int) -> None:
         """The clock is back at `ms`: a start later than that says nothing any more."""
         for group, started in self._started.items():
@@ -155,6 +163,8 @@ class Table:
         self.changed = array("q")
         """The store's tick at the last change of value, or DEAD."""
         self.scope = array("I")
+        self.exemplars: dict[int, tuple[int, Exemplar]] = {}
+        """Row -> the store's tick when its exemplar came, and that; only where a view sends them."""
         self.free: list[int] = []
         self.next_expiry = 0.0
         self.empty_since: float | None = None
@@ -205,6 +215,7 @@ class Table:
     def end(self, row: int) -> None:
         """The row's series is over; its place stays taken until the pages have let go of it."""
         del self.index[self.labels[row]]
+        self.exemplars.pop(row, None)
         self.changed[row] = DEAD
         self.updated[row] = math.inf  # out of the way of every search for the longest silent
 

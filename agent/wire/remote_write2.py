@@ -8,10 +8,10 @@ which do not change from flush to flush, follow. Field numbers: remote-write 2.0
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from agent.model import STALE_NAN_BITS, Kind
+from agent.model import STALE_NAN_BITS, Exemplar, Kind
 from agent.wire.remote_write import FIRST_MS, LAST_MS, TYPES, VALUE_TO_END, field, varint
 
 CUSTOM_BUCKETS = -53
@@ -74,7 +74,34 @@ class Symbols(dict[str, bytes]):
         return reference
 
 
-def references(texts: Iterable[str], symbols: Symbols) -> bytes:
+class MoreSymbols(dict[str, bytes]):
+    """What one request adds to the symbols of a page; looking one up adds it here, where the page has it not."""
+
+    def __init__(self, symbols: Symbols) -> None:
+        self._symbols = symbols
+        self.encoded = bytearray()
+
+    def __missing__(self, text: str) -> bytes:
+        known = self._symbols.get(text)
+        if known is not None:
+            return known
+        data = text.encode("utf-8", "replace")
+        clean = data.decode()
+        if clean != text:
+            return self[clean]
+        reference = self[text] = varint(len(self._symbols) + len(self))
+        self.encoded += field(b"\x22", data)
+        return reference
+
+
+def exemplar(found: Exemplar, symbols: Mapping[str, bytes]) -> bytes:
+    """The `exemplars` field of a series."""
+    labels = references([text for pair in found.labels for text in pair], symbols) if found.labels else b""
+    value = struct.pack("<d", found.value)
+    return field(b"\x22", labels + (b"\x11" + value if any(value) else b"") + b"\x18" + varint(found.timestamp_ms))
+
+
+def references(texts: Iterable[str], symbols: Mapping[str, bytes]) -> bytes:
     """The `labels_refs` field of a series, or of an exemplar: names and values in turn."""
     return field(b"\x0a", b"".join(map(symbols.__getitem__, texts)))
 

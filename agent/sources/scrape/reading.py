@@ -11,7 +11,7 @@ from typing import NamedTuple
 from anyio.lowlevel import checkpoint
 
 from agent.errors import CollectError
-from agent.model import Family, Update
+from agent.model import Exemplified, Family, Update
 from agent.secret import redact
 from agent.sources.scrape import parse
 from agent.sources.scrape.lines import Lines
@@ -84,6 +84,8 @@ class News:
     whole: bool
     started: float = 0.0
     """When the target's process began, seconds since the epoch; 0 = it does not say."""
+    exemplars: Sequence[Exemplified] = ()
+    """Of the lines that are new or different."""
 
 
 class Reader:

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from agent.errors import CollectError
-from agent.model import Collected, Family, Kind, Update
+from agent.model import Collected, Exemplified, Family, Kind, Update
 from agent.net.client import Client, shown
 from agent.net.fetch import fetch_pieces
+from agent.sources.scrape.exemplars import exemplars
 from agent.sources.scrape.lines import Lines, complete_openmetrics
 from agent.sources.scrape.naming import Naming
-from agent.sources.scrape.reading import News, Reader, Reading
+from agent.sources.scrape.reading import STEP, News, Reader, Reading
 
 log = logging.getLogger("agent.sources.scrape")
 
@@ -87,9 +89,17 @@ class Target:
         if patience.cancelled_caught:
             raise CollectError("timeout", f"no complete answer within {self._timeout:g} s")
         lines = arrived.finish()
-        if content_type.lower().startswith(_OPENMETRICS) and not complete_openmetrics(lines):
+        if not content_type.lower().startswith(_OPENMETRICS):
+            return await self._reader.read(arrived, previous, at)
+        if not complete_openmetrics(lines):
             raise CollectError("parse", "the OpenMetrics answer does not end in # EOF: it was cut short")
-        return await self._reader.read(arrived, previous, at)
+        news = await self._reader.read(arrived, previous, at)
+        places = range(len(lines)) if news.whole else arrived.changed
+        found: list[Exemplified] = []
+        for first in range(0, len(places), STEP):
+            found += exemplars(lines, news.reading.known, places[first : first + STEP], at)
+            await checkpoint()
+        return replace(news, exemplars=found)
 
     def _succeeded(self, news: News, started: float, duration: float) -> Collected:
         if self._failing:
@@ -111,6 +121,7 @@ class Target:
             group=scope,
             group_at=started,
             started=news.started,
+            exemplars=news.exemplars,
         )
 
     def _failed(self, error: CollectError, started: float, duration: float) -> Collected:
