@@ -50,7 +50,7 @@ def test_an_empty_section_has_its_defaults(tmp_path: Path) -> None:
 
     config = load([file(tmp_path, text)], {}).config
 
-    assert config.sinks["vm_import"].queue.max_bytes == 64 << 20  # type: ignore[attr-defined]
+    assert config.sinks["vm_import"].queue.max_bytes == 1 << 30  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
