@@ -5,7 +5,9 @@ A script is a list of phases; after the last one the receiver is well. Nothing h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -54,7 +56,17 @@ class Mode(Enum):
     SLOW = "slow"
     CUT_BEFORE = "closed in the middle of a status line, nothing stored"
     CUT_AFTER = "closed in the middle of a status line, everything stored"
+    NO_NAME = "its name is not found"
+    BAD_CERTIFICATE = "its certificate is not trusted"
     CUT_BODY = "closed in the middle of a body, everything stored"
+
+
+UNREACHABLE: Mapping[Mode, OSError] = {
+    Mode.STOPPED: ConnectionRefusedError("refused"),
+    Mode.NO_NAME: socket.gaierror("name or service not known"),
+    Mode.BAD_CERTIFICATE: ssl.SSLCertVerificationError("self-signed certificate"),
+}
+"""Troubles before a request can be sent, and what the system says to them."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +142,13 @@ class Receiver(httpx.AsyncBaseTransport):
 
     async def knock(self) -> bool:
         """Whether a connection can be opened."""
-        return self.mode() is not Mode.STOPPED
+        return self.mode() not in (Mode.STOPPED, Mode.NO_NAME)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request, as the present phase answers it."""
         mode, began = self.mode(), anyio.current_time()
-        if mode is Mode.STOPPED:
-            raise httpx.ConnectError("refused")
+        if mode in UNREACHABLE:
+            raise httpx.ConnectError(mode.value) from UNREACHABLE[mode]
         body = await request.aread()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -228,11 +240,15 @@ class Outage:
         """The lane's."""
         return self.lane.status()
 
-    async def run(self, flushes: int) -> None:
-        """Flush so many times while the script plays, then wait until nothing is pending."""
+    async def run(self, flushes: int, shifts: Mapping[int, float] | None = None) -> None:
+        """Flush so many times while the script plays, then wait until nothing is pending.
+
+        `shifts`: from the flush of that number on, how many seconds the wall clock is off.
+        """
         async with anyio.create_task_group() as group:
             group.start_soon(self.lane.run)
             for number in range(flushes):
+                self.bench.wall.shift = (shifts or {}).get(number, self.bench.wall.shift)
                 await self._flush(number)
                 await anyio.sleep(INTERVAL)
             await self.until(lambda: not self.status["queue_blocks"], self.receiver.trouble_seconds + DRAINED_SECONDS)
