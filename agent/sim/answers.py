@@ -51,6 +51,7 @@ def answer(receiver: Receiver, request: Request) -> Response:
         "/health": lambda _receiver, _request: PlainTextResponse("OK\n"),
         "/api/v1/series": _series,
         "/api/v1/query": _query,
+        "/api/v1/metadata": _metadata,
         "/api/v1/export": _export,
     }
     found = routes.get(request.url.path)
@@ -65,6 +66,13 @@ def answer(receiver: Receiver, request: Request) -> Response:
 def _series(receiver: Receiver, request: Request) -> Response:
     found = [dict(labels) for labels, _points in _selected(receiver, request.query_params.getlist("match[]"))]
     return JSONResponse({"status": "success", "data": found})
+
+
+def _metadata(receiver: Receiver, _request: Request) -> Response:
+    """What families are, in Prometheus' shape."""
+    return JSONResponse(
+        {"status": "success", "data": {name: [said._asdict()] for name, said in receiver.received.families.items()}}
+    )
 
 
 def _query(receiver: Receiver, request: Request) -> Response:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent.model import STALE_NAN_BITS
 from agent.sim.selector import Matcher, matches
-from agent.wire.decode import Labels, Sample, is_stale
+from agent.wire.decode import MAX_FAMILIES, Described, Labels, Sample, is_stale
 
 STALE: float = struct.unpack("<d", struct.pack("<Q", STALE_NAN_BITS))[0]
 """A staleness marker as a float; moved around untouched it keeps its bits."""
@@ -35,6 +35,8 @@ class Received:
 
     def __init__(self, limits: Limits = Limits()) -> None:
         self.series: dict[Labels, list[tuple[int, float]]] = {}
+        self.families: dict[str, Described] = {}
+        """What families are, as far as senders said; the first so many."""
         self.samples = 0
         """Samples accepted so far, staleness markers among them."""
         self.stale_markers = 0
@@ -62,6 +64,12 @@ class Received:
                     continue
             self._append(points, time, value)
         return self.samples - before
+
+    def describe(self, families: Mapping[str, Described]) -> None:
+        """Keep what families are; the newest word holds."""
+        for name, said in families.items():
+            if name in self.families or len(self.families) < MAX_FAMILIES:
+                self.families[name] = said
 
     def select(self, matchers: tuple[Matcher, ...]) -> Iterator[tuple[Labels, list[tuple[int, float]]]]:
         """The series the selector means; no matchers mean all."""

@@ -144,15 +144,19 @@ class Receiver:
             raise RefusedError(415, "remote-write needs Content-Type: application/x-protobuf of a version known here")
         message_bytes = decode.unpack(body, encoding)
         if message != _VERSION2:
-            self._keep(entry, decode.remote_write(message_bytes))
+            found = decode.remote_write1(message_bytes)
+            self.received.describe(found.families)
+            self._keep(entry, found.samples)
             return Response(status_code=204)
         if encoding is not Encoding.SNAPPY:
             raise RefusedError(415, "remote-write 2.0 is packed with snappy")
         found = decode.remote_write2(message_bytes)
+        self.received.describe(found.families)
         written = self._keep(entry, found.samples)
+        self.received.add(found.classic)
         name = "X-Prometheus-Remote-Write-{}-Written"
-        counts = {name.format("Samples"): str(written), name.format("Histograms"): "0", name.format("Exemplars"): "0"}
-        return Response(status_code=204, headers=counts)
+        counts = {"Samples": written, "Histograms": found.histograms, "Exemplars": found.exemplars}
+        return Response(status_code=204, headers={name.format(kind): str(count) for kind, count in counts.items()})
 
     def _pushgateway(self, request: Request, body: bytes, entry: Entry) -> Response:
         group = grouping(request.scope.get("raw_path", b"").decode("latin-1").partition("?")[0])

@@ -145,7 +145,7 @@ def to_1(body: bytes) -> tuple[bytes, int]:
                 raise ValueError("histograms of more series than fit into any request of ours")
             request.timeseries.append(made)
         if series.HasField("metadata"):
-            described.setdefault(_family(dict(labels).get(NAME, ""), series.metadata.type), series.metadata)
+            described.setdefault(family_of(dict(labels).get(NAME, ""), series.metadata.type), series.metadata)
     for name, said in described.items():
         entry = request.metadata.add(metric_family_name=name, help=symbols[said.help_ref], unit=symbols[said.unit_ref])
         entry.type = said.type  # type: ignore[assignment]  # the same numbers
@@ -168,7 +168,7 @@ def _series(series: TimeSeries2, labels: Pairs, symbols: Sequence[str]) -> Itera
                 new.labels.add(name=name, value=value)
         yield made
     for histogram in custom:
-        yield from _classic(histogram, labels)
+        yield from classic(histogram, labels)
 
 
 def _histogram1(histogram: Histogram) -> Histogram1:
@@ -178,7 +178,7 @@ def _histogram1(histogram: Histogram) -> Histogram1:
     return Histogram1.FromString(copy.SerializeToString())
 
 
-def _classic(histogram: Histogram, labels: Pairs) -> Iterator[TimeSeries]:
+def classic(histogram: Histogram, labels: Pairs) -> Iterator[TimeSeries]:
     """The series of a histogram with custom buckets, in the order of a histogram row."""
     bounds = [*map(exposition.format_bound, histogram.custom_values), "+Inf"]
     stale = struct.pack("<d", histogram.sum) == _STALE
@@ -223,7 +223,8 @@ def _labelled(labels: Pairs) -> TimeSeries:
     return series
 
 
-def _family(name: str, kind: int) -> str:
+def family_of(name: str, kind: int) -> str:
+    """The family of a sample called `name`, from its metadata's type."""
     for suffix in _SUFFIXES.get(kind, ()):  # type: ignore[call-overload]
         if name.endswith(suffix):
             return name.removesuffix(suffix)

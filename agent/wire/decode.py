@@ -18,13 +18,23 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError as ProtobufError
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.model import STALE_NAN_BITS, Encoding
-from agent.wire import remote_write2_pb2, remote_write_pb2
+from agent.model import STALE_NAN_BITS, Encoding, Kind
+from agent.wire import convert, remote_write_pb2
 from agent.wire.compress import decompress
+from agent.wire.remote_write import TYPES
+from agent.wire.remote_write2 import CUSTOM_BUCKETS
+from agent.wire.remote_write2_pb2 import TimeSeries
 
 MAX_BYTES = 32 << 20
 """Most bytes of one request, packed or unpacked: the limit of VictoriaMetrics' -maxInsertRequestSize."""
 
+MAX_FAMILIES = 10_000
+"""Most families of a request, and of a receiver, that are remembered with what they are."""
+MAX_TEXT = 1_000
+"""Most characters of a help text or a unit that are."""
+_MAX_HISTOGRAMS, _MAX_BOUNDS = 100, 200
+"""Beyond that a histogram with custom buckets is counted, not shown: its series could fill the memory."""
+_WORDS = {number: kind.value for kind, number in TYPES.items()}
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
@@ -40,12 +50,24 @@ class Sample(NamedTuple):
     value: float
 
 
-class Request2(NamedTuple):
-    """What a remote-write 2.0 request held; the counts answer with the `...-Written` headers."""
+class Described(NamedTuple):
+    """What a sender says a family is."""
+
+    type: str
+    """The word of a `# TYPE` line."""
+    help: str
+    unit: str
+
+
+class Request(NamedTuple):
+    """What a remote-write request held; the counts answer with the `...-Written` headers of 2.0."""
 
     samples: list[Sample]
     exemplars: int
     histograms: int
+    families: dict[str, Described]
+    classic: Sequence[Sample] = ()
+    """The histograms with custom buckets, as the samples of classic ones."""
 
 
 class DecodeError(Exception):
@@ -87,43 +109,76 @@ def checked(labels: Sequence[tuple[str, str]]) -> Labels:
 
 def remote_write(message: bytes) -> list[Sample]:
     """The samples of an unpacked remote-write 1.0 `WriteRequest`, in its order."""
+    return remote_write1(message).samples
+
+
+def remote_write1(message: bytes) -> Request:
+    """An unpacked remote-write 1.0 `WriteRequest`."""
     request = remote_write_pb2.WriteRequest()
     try:
         request.ParseFromString(message)
     except ProtobufError as error:
         raise DecodeError("not a remote-write 1.0 message") from error
     found: list[Sample] = []
+    exemplars = histograms = 0
     for series in request.timeseries:
         labels = checked([(label.name, label.value) for label in series.labels])
         if not series.samples and not series.histograms:
             raise DecodeError(f"no sample in {_shown(labels)}")
         found += _in_order(labels, [(sample.timestamp, sample.value) for sample in series.samples])
-    return found
+        exemplars += len(series.exemplars)
+        histograms += len(series.histograms)
+    families = {said.metric_family_name: _described(said.type, said.help, said.unit) for said in request.metadata}
+    return Request(found, exemplars, histograms, families)
 
 
-def remote_write2(message: bytes) -> Request2:
-    """The samples of an unpacked remote-write 2.0 `Request`, in its order."""
-    request = remote_write2_pb2.Request()
+def remote_write2(message: bytes) -> Request:
+    """An unpacked remote-write 2.0 `Request`."""
     try:
-        request.ParseFromString(message)
-    except ProtobufError as error:
-        raise DecodeError("not a remote-write 2.0 message") from error
+        request = convert.parsed2(message)
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
     symbols = list(request.symbols)
-    if not symbols or symbols[0] != "":
-        raise DecodeError("symbols[0] is not the empty string")
     if len(set(symbols)) != len(symbols):
         raise DecodeError("a symbol occurs twice")
     found: list[Sample] = []
+    classic: list[Sample] = []
+    families: dict[str, Described] = {}
     exemplars = histograms = 0
     for series in request.timeseries:
-        labels = checked(_resolved(symbols, list(series.labels_refs)))
+        texts = [symbols[reference] for reference in series.labels_refs]
+        labels = checked(list(zip(texts[::2], texts[1::2], strict=True)))
         if bool(series.samples) == bool(series.histograms):
             raise DecodeError(f"neither or both of samples and histograms in {_shown(labels)}")
-        _resolved(symbols, [series.metadata.help_ref, series.metadata.unit_ref])
         found += _in_order(labels, [(sample.timestamp, sample.value) for sample in series.samples])
+        times = [(sample.start_timestamp, sample.timestamp) for sample in series.samples]
+        times += [(histogram.start_timestamp, histogram.timestamp) for histogram in series.histograms]
+        if any(started > at for started, at in times):
+            raise DecodeError(f"a sample that is older than its start in {_shown(labels)}")
+        classic += _classic(series, labels)
         exemplars += len(series.exemplars)
         histograms += len(series.histograms)
-    return Request2(found, exemplars, histograms)
+        if series.HasField("metadata") and len(families) < MAX_FAMILIES:
+            said = series.metadata
+            family = convert.family_of(dict(labels)["__name__"], said.type)
+            families[family] = _described(said.type, symbols[said.help_ref], symbols[said.unit_ref])
+    return Request(found, exemplars, histograms, families, classic)
+
+
+def _classic(series: TimeSeries, labels: Labels) -> list[Sample]:
+    try:
+        return [
+            Sample(tuple((label.name, label.value) for label in made.labels), made.samples[0].timestamp, made.samples[0].value)
+            for histogram in series.histograms[:_MAX_HISTOGRAMS]
+            if len(histogram.custom_values) <= _MAX_BOUNDS and histogram.schema == CUSTOM_BUCKETS
+            for made in convert.classic(histogram, list(labels))
+        ]
+    except ValueError as error:
+        raise DecodeError(f"{error}: {_shown(labels)}") from error
+
+
+def _described(kind: int, help: str, unit: str) -> Described:
+    return Described(_WORDS.get(kind, Kind.UNKNOWN.value), help[:MAX_TEXT], unit[:MAX_TEXT])
 
 
 def import_lines(body: bytes) -> list[Sample]:
@@ -184,12 +239,6 @@ def _in_order(labels: Labels, points: list[tuple[int, float]]) -> list[Sample]:
     if any(earlier[0] >= later[0] for earlier, later in itertools.pairwise(points)):
         raise DecodeError(f"samples not in the order of time in {_shown(labels)}")
     return [Sample(labels, time, value) for time, value in points]
-
-
-def _resolved(symbols: list[str], refs: list[int]) -> list[tuple[str, str]]:
-    if len(refs) % 2 or any(ref >= len(symbols) for ref in refs):
-        raise DecodeError("a reference points outside the symbols, or labels are not pairs")
-    return [(symbols[refs[i]], symbols[refs[i + 1]]) for i in range(0, len(refs), 2)]
 
 
 def _shown(labels: Sequence[tuple[str, str]]) -> str:
