@@ -5,12 +5,14 @@
 # make generate   regenerate the classes of proto/*.proto
 # make docs       regenerate the reference pages of docs/
 # make bench      the benchmarks of tests/bench, one table each
+# make soak       the proofs of delivery at length, about half an hour: an outage of ten minutes, 500 kills, random
+#                 faults of every real receiver with a look for leaks; SOAK="--minutes 600 --seed 1" sets how long
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: setup test demo format generate docs bench clean
+.PHONY: setup test demo format generate docs bench soak clean
 .DELETE_ON_ERROR:
 
 setup: .venv/.tests .venv/.servers
@@ -59,6 +61,9 @@ docs: .venv/.agent
 
 bench: .venv/.tests
 	@for bench in flush exposition scrape scrape_parse; do $(BIN)/python -m tests.bench.$$bench || exit 1; done
+
+soak: setup
+	$(BIN)/python -m tests.soak $(SOAK)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage dist build

@@ -6,7 +6,8 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -14,13 +15,18 @@ from typing import Any
 
 import httpx
 
+from tests import servers
 from tests.agents import COMMAND, clean_env
-from tests.exported import CountingTarget
-from tests.relay import Relay, Through
+from tests.exported import NAME, CountingTarget, Held, counting_target
+from tests.relay import Relay, Through, relay
 from tests.servers import Process, answers, eventually, free_port, running
 
 SERIES = 50
 SCRAPE_SECONDS = 0.25
+TROUBLES = (Through.SHUT, Through.SHUT, Through.CUT, Through.SLOW, Through.OPEN)
+"""An outage, its end as the receiver sees it, and the drain."""
+STILLBORN = 0.2
+"""The share of kills while the agent starts."""
 MOST_SECONDS = 1.5
 """The longest life of an agent once it is ready."""
 
@@ -117,3 +123,50 @@ class Patient:
     def selector(self, name: str) -> str:
         """Its series in the receiver."""
         return f'{name}{{job="{self.home.name}"}}'
+
+
+@dataclass(frozen=True)
+class Toll:
+    """What came of many kills."""
+
+    kills: int
+    promised: int
+    """Scrapes that were shown as safe."""
+    missing: dict[str, dict[int, int]]
+    """Of these, what the receiver does not hold: agent -> time -> in how many series."""
+    repeats: int
+    """Samples that came twice, identically."""
+
+    def __str__(self) -> str:
+        return f"{self.kills} kills, {self.promised} scrapes promised, {len(self.missing)} missing, {self.repeats} samples twice"
+
+
+def suffer(patient: Patient, lives: int) -> None:
+    """That many lives in trouble, then one in peace."""
+    for _ in range(lives):
+        if patient.random.random() < STILLBORN:
+            patient.be_killed_while_it_starts()
+        else:
+            patient.live_and_be_killed(patient.random.choice(TROUBLES))
+    patient.recover()
+
+
+def kill_many(folder: Path, receiver: servers.VictoriaMetrics, *, agents: int, lives: int, seed: int) -> Toll:
+    """So many agents at once, each killed so many times; each with a target and a way of its own to the receiver."""
+    port = int(receiver.url.rsplit(":", 1)[1])
+    everyone = []
+    with ExitStack() as stack, ThreadPoolExecutor(agents) as pool:
+        for number in range(agents):
+            home = folder / f"agent{number}"
+            home.mkdir()
+            target, way = stack.enter_context(counting_target(SERIES)), stack.enter_context(relay(port))
+            everyone.append(Patient(home, target, way, Random(seed + number)))
+        list(pool.map(lambda patient: suffer(patient, lives), everyone))
+    missing, repeats = {}, 0
+    for patient in everyone:
+        held = Held(receiver.export(patient.selector(NAME)), SERIES)
+        repeats += held.repeats
+        if lost := held.missing(sorted(patient.promised)):
+            missing[patient.home.name] = lost
+    promised = sum(len(patient.promised) for patient in everyone)
+    return Toll(sum(patient.kills for patient in everyone), promised, missing, repeats)
