@@ -125,12 +125,7 @@ def configured(ways: dict[str, Relay], target: CountingTarget, state: Path) -> d
     return {
         "agent": {"job": "soak", "flush_interval_seconds": 2, "state_dir": str(state)},
         "sinks": {
-            "vm": {
-                **write,
-                "url": f"{ways['vm'].url}/api/v1/write",
-                "receiver": "victoriametrics",
-                "extra_labels": {"via": "vm"},
-            },
+            "vm": {**write, **to_vm},
             "imp": {"type": "vm_import", "url": f"{ways['imp'].url}/api/v1/import", **common, "extra_labels": {"via": "imp"}},
             "prom": {**write, "url": f"{ways['prom'].url}/api/v1/write", "receiver": "prometheus"},
             "gate": {"type": "pushgateway", "url": ways["gate"].url, **common},
