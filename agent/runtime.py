@@ -170,9 +170,13 @@ class Runtime:
         await self.flusher.flush(pace=False)
         self.state.save(self.flusher.last_ms)
         pending = await self.lanes.drain(grace)
-        if pending:
-            logger.warning("not everything was accepted within %g s, the rest is lost: sinks %s", grace, ", ".join(pending))
         await self.lanes.end_all()
+        kept = [name for name in pending if self.lanes.running[name].queue.keeps()]
+        lost = [name for name in pending if name not in kept]
+        if kept:
+            logger.info("not everything was accepted within %g s, the rest waits on disk: sinks %s", grace, ", ".join(kept))
+        if lost:
+            logger.warning("not everything was accepted within %g s, the rest is lost: sinks %s", grace, ", ".join(lost))
 
     async def _take_over(self, loaded: Loaded) -> None:
         """Replace what a new configuration changes; raises ConfigError before anything is changed."""

@@ -11,6 +11,8 @@ from anyio.lowlevel import checkpoint
 
 from agent import __version__
 from agent.config import effective
+from agent.deliver.report import SKEW_SECONDS
+from agent.model import Protocol
 from agent.sources.anklet_view import lines as anklet_lines
 from agent.store.explain import explain_view
 from agent.store.inspect import explain, series, stats
@@ -68,6 +70,10 @@ class AgentView:
             status = lane.lane.status()
             if status["state"] not in ("ok", "new"):
                 degraded.append(f"sink {status['name']}: {status['state']}: {status['last_error']}")
+            if problem := lane.queue.problem():
+                degraded.append(f"queue of sink {status['name']}: {problem}; make room, what waits is in memory only")
+            if (skew := status["clock_skew_seconds"]) is not None and abs(skew) > SKEW_SECONDS:
+                degraded.append(f"sink {status['name']}: its clock is {skew:+.0f} s off ours; check both clocks")
         if runtime.flusher.held:
             degraded.append(f"flushes are held: {runtime.flusher.held}; check the system clock")
         if runtime.reloader.problem:
@@ -106,7 +112,7 @@ class AgentView:
                 }
                 for name, running in runtime.sources.running.items()
             ],
-            "sinks": [{"type": running.options.type, **running.lane.status()} for running in runtime.lanes.running.values()],
+            "sinks": [self._sink(running) for running in runtime.lanes.running.values()],
             "store": stats(runtime.store),
             "flush": {
                 "sequence": numbers.complete,
@@ -116,6 +122,37 @@ class AgentView:
                 "held": runtime.flusher.held,
             },
         }
+
+    def _sink(self, running: RunningLane) -> dict[str, object]:
+        status, complete = running.lane.status(), self._runtime.flusher.numbers.complete
+        sink: dict[str, object] = {"type": running.options.type, **status, "queue_problem": running.queue.problem()}
+        for mark in ("accepted_flush", "spooled_flush", "synced_flush"):
+            # Of a flush that is still handing over blocks nobody can say that it is done.
+            sink[mark] = complete if (done := status[mark]) is None else max(0, min(done, complete))
+        return sink
+
+    def queues(self) -> list[dict[str, object]]:
+        """What waits for each sink, and for sinks that left the configuration."""
+        queues = self._runtime.lanes.queues
+        running = {name: lane for name, lane in self._runtime.lanes.running.items() if lane.form.protocol is not Protocol.TEXT}
+        found = [queues.info(name, lane.options.type, lane.sink.url, lane.queue.spool) for name, lane in running.items()]
+        return [info.as_json() for info in [*found, *queues.departed(running)]]
+
+    def queue_heads(self, name: str, count: int) -> list[dict[str, object]]:
+        """The oldest blocks of one queue. Raises KeyError for an unknown name."""
+        running = self._runtime.lanes.running.get(name)
+        disk = running.queue.disk if running is not None else None
+        heads = self._runtime.lanes.queues.heads(name, count) if disk is None else disk.heads(count)
+        return [head.as_json() for head in heads]
+
+    def drop_queued(self, name: str, upto: int | None) -> int:
+        """Give up what waits in one queue, to sequence `upto` or all; the samples. Raises KeyError for an unknown name."""
+        running = self._runtime.lanes.running.get(name)
+        if running is not None and running.queue.disk is not None:
+            samples = running.queue.disk.drop(upto)
+            running.lane.refresh(self._runtime.clock())
+            return samples
+        return self._runtime.lanes.queues.drop(name, upto)
 
     def series(self, match: str, limit: int) -> list[dict[str, object]]:
         """Live series that match a name, a glob or `name{label="value"}`. Raises ValueError for anything else."""

@@ -27,10 +27,17 @@ _SOURCE_HEAD = ("SOURCE", "POLLER", "STATE", "SERIES", "LAST SUCCESS", "LAST ERR
 _ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def ask(said: Said, url: str | None, token_file: Path | None, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+class NoAgentError(CipushError):
+    """Nothing answers where the agent was expected."""
+
+
+def ask(
+    said: Said, url: str | None, token_file: Path | None, path: str, query: Mapping[str, str], method: str = "GET"
+) -> dict[str, Any]:
     """The JSON object at `path` of the agent at `url`, else of the one the configuration describes.
 
-    The configured token is sent to the configured address only. Raises CipushError saying what to do.
+    The configured token is sent to the configured address only. Raises CipushError saying what to do, NoAgentError where
+    nothing answers.
     """
     token, verify = Secret(""), ssl.create_default_context() if (url or "").startswith("https") else None
     if url is None:
@@ -43,7 +50,7 @@ def ask(said: Said, url: str | None, token_file: Path | None, path: str, query: 
             token = Secret(read_bounded(token_file, MAX_TOKEN_BYTES).strip())
         except FileError as error:
             raise ConfigError([f"--token-file: {token_file} {error}"]) from None
-    return _object(_get(url.rstrip("/") + path, query, token, verify), url)
+    return _object(_call(method, url.rstrip("/") + path, query, token, verify), url)
 
 
 def _address(server: ServerSection) -> str:
@@ -61,13 +68,13 @@ def _trusting(server: ServerSection) -> ssl.SSLContext | None:
     return context
 
 
-def _get(url: str, query: Mapping[str, str], token: Secret, verify: ssl.SSLContext | None) -> tuple[int, bytes]:
+def _call(method: str, url: str, query: Mapping[str, str], token: Secret, verify: ssl.SSLContext | None) -> tuple[int, bytes]:
     headers = {"Authorization": f"Bearer {token.reveal()}"} if token else {}
     plain = verify or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         with (
             httpx.Client(verify=plain, trust_env=False, timeout=TIMEOUT_SECONDS) as client,
-            client.stream("GET", url, params=dict(query), headers=headers) as answer,
+            client.stream(method, url, params=dict(query), headers=headers) as answer,
         ):
             body = b""
             for part in answer.iter_bytes():
@@ -77,7 +84,7 @@ def _get(url: str, query: Mapping[str, str], token: Secret, verify: ssl.SSLConte
             return answer.status_code, body
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
         reason = str(error) or type(error).__name__
-        raise CipushError(
+        raise NoAgentError(
             f"no agent answers at {url} ({reason}). Is it running (`cipush run`, `systemctl status cipush`)? "
             "Does it listen elsewhere? Then say where with --url."
         ) from None
@@ -93,6 +100,8 @@ def _object(answer: tuple[int, bytes], url: str) -> dict[str, Any]:
         found = None
     if status != 200 or not isinstance(found, dict):
         words = clean(body[:200].decode("utf-8", "replace")).strip()
+        if status == 404 and words.startswith("there is no"):
+            raise CipushError(words)
         raise CipushError(f"what answers at {url} is not a cipush of this version (HTTP {status}: {words}); check --url")
     return found
 

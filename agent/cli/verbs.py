@@ -225,6 +225,57 @@ def explain(name: str, as_json: bool, url: str | None, token_file: Path | None, 
         click.echo(cli_ask.as_json(answer) if as_json else cli_ask.explain_text(name, answer))
 
 
+@main.group()
+def queue() -> None:
+    """What waits for the sinks: of a running agent, or of a stopped one from its state directory."""
+
+
+@queue.command("ls")
+@_asking
+@click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+def queue_ls(as_json: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
+    """Every queue, those of sinks that left the configuration too."""
+    with _exit_codes():
+        import time
+
+        from agent.cli import ask as cli_ask
+        from agent.cli import queue as cli_queue
+
+        answer = cli_queue.listed(Said(**flags), url, token_file)
+        click.echo(cli_ask.as_json(answer) if as_json else cli_queue.queues_text(answer, time.time()))
+
+
+@queue.command("peek")
+@_asking
+@click.argument("name")
+@click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many blocks.")
+@click.option("--json", "as_json", is_flag=True, help="The answer as it is.")
+def queue_peek(name: str, count: int, as_json: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
+    """The oldest blocks in the queue NAME."""
+    with _exit_codes():
+        from agent.cli import ask as cli_ask
+        from agent.cli import queue as cli_queue
+
+        answer = cli_queue.heads(Said(**flags), url, token_file, name, count)
+        click.echo(cli_ask.as_json(answer) if as_json else cli_queue.heads_text(answer))
+
+
+@queue.command("drop")
+@_asking
+@click.argument("name")
+@click.option("--upto", type=click.IntRange(1), metavar="SEQUENCE", help="Only blocks up to this one; see peek.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def queue_drop(name: str, upto: int | None, yes: bool, url: str | None, token_file: Path | None, **flags: Any) -> None:
+    """Give up what waits in the queue NAME: it will never be sent."""
+    with _exit_codes():
+        from agent.cli import queue as cli_queue
+
+        if not yes:
+            click.confirm(f"Drop what waits in the queue {name}? It will never be sent", abort=True, err=True)
+        samples = cli_queue.dropped(Said(**flags), url, token_file, name, upto)
+        click.echo(f"dropped {samples:,} samples")
+
+
 @main.command()
 @click.option("--format", "form", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
 def metrics(form: str) -> None:

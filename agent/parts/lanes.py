@@ -80,7 +80,7 @@ class Lanes:
         self._common = common
         self._hosts = Hosts()
         self._stopped: set[str] = set()
-        self.queues = Queues(context.state_dir, monitor, context.clock)
+        self.queues = Queues(context.state_dir, monitor)
         self.running: dict[str, RunningLane] = {}
 
     def make(self, name: str, options: SinkOptions, job: str) -> Sink:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Generic, TypeVar
 
 from agent.model import Block, Snapshot
@@ -35,6 +35,29 @@ class Stats:
     """Everything up to this one has left or is written to disk; a `kill -9` of the agent cannot lose it."""
     synced_flush: int | None = None
     """Everything up to this one has left or is synced to disk; a power cut cannot lose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A waiting block without its payload."""
+
+    sequence: int
+    created: float
+    timestamp_ms: int
+    protocol: str
+    encoding: str
+    samples: int
+    bytes: int
+
+    @classmethod
+    def of(cls, sequence: int, block: Block) -> Head:
+        """What is shown of a block."""
+        size = len(block.payload)
+        return cls(sequence, block.created, block.timestamp_ms, block.protocol.value, block.encoding.value, block.samples, size)
+
+    def as_json(self) -> dict[str, object]:
+        """For answers."""
+        return asdict(self)
 
 
 def size_of(item: Block | Snapshot) -> int:

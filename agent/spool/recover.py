@@ -1,0 +1,127 @@
+"""What the segments and the cursor of an earlier life hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import ConfigError
+from agent.spool import cursor
+from agent.spool.files import Files
+from agent.spool.index import Index, Place, Record
+from agent.spool.order import Finished
+from agent.spool.scan import Damage, Frame, scan, version
+from agent.spool.segment import VERSION, Header
+from agent.spool.writer import numbers_in, path_of
+
+MOST_MISSING = 100_000
+"""Sequences looked at to tell whether anything of a damaged stretch was still wanted."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a queue begins with."""
+
+    last: int
+    next_segment: int
+    index: Index
+    finished: Finished
+    left: dict[int, int]
+    """Segment -> its frames that are still wanted."""
+    losses: Counter[str]
+    damages: int
+    """Damaged places that held something which was wanted, or may have."""
+
+
+def recover(files: Files, folder: Path) -> Recovered:
+    """Read what is there. Raises ConfigError for files of a later version, OSError for a folder that cannot be read."""
+    numbers = numbers_in(files, folder)
+    raw = cursor.read(files, folder)
+    known = cursor.version_of(raw)
+    if known is not None and known > cursor.VERSION:
+        raise _too_new(folder / cursor.NAME, known)
+    found = cursor.decode(raw)
+    finished, last = (found.finished, found.last) if found is not None else (Finished(), 0)
+    index, left, losses, damages = Index(), dict[int, int](), Counter[str](), 0
+    for number in numbers:
+        path = path_of(folder, number)
+        try:
+            later = version(files, path)
+            if later is not None and later > VERSION:
+                raise _too_new(path, later)
+            reading = _Segment(number, finished, index)
+            for item in scan(files, path):
+                reading.take(item)
+        except OSError:
+            damages += 1  # it cannot be read at all: it stays, and the rest is read
+            left[number] = 1
+            continue
+        reading.end()
+        left[number] = reading.wanted
+        damages += reading.damages
+        losses["corrupt"] += reading.lost
+        last = max(last, reading.last)
+    losses += Counter()  # without zeros
+    return Recovered(last, max(numbers, default=0) + 1, index, finished, left, losses, damages)
+
+
+class _Segment:
+    """One segment while it is read."""
+
+    def __init__(self, number: int, finished: Finished, index: Index) -> None:
+        self._number = number
+        self._finished = finished
+        self._index = index
+        self._before = 0
+        """Samples of the frames so far, the lost ones too."""
+        self._frames = 0
+        self._damage: Damage | None = None
+        self.last = 0
+        self.wanted = 0
+        self.lost = 0
+        self.damages = 0
+
+    def take(self, item: Frame | Damage) -> None:
+        """The next frame or damaged stretch."""
+        if isinstance(item, Damage):
+            self._damage = item if self._damage is None else self._damage._replace(known=self._damage.known + item.known)
+            return
+        header = item.header
+        if self._damage is not None or header.ordinal > self._frames:
+            self._missed(self.last + 1, header.sequence, header.before - self._before)
+        self._before, self._frames = header.before + header.samples, header.ordinal + 1
+        self.last = max(self.last, header.sequence)
+        if header.sequence in self._finished or header.sequence in self._index.records:
+            return
+        self._index.add(_record(header, self._number, item.offset))
+        self.wanted += 1
+
+    def end(self) -> None:
+        """The segment is read: what was torn off at its end is told by the headers that can still be read."""
+        if self._damage is None:
+            return
+        torn = [header for header in self._damage.known if header.sequence not in self._finished]
+        self.last = max([self.last, *(header.sequence for header in self._damage.known)])
+        self.lost += sum(header.samples for header in torn if header.sequence not in self._index.records)
+        self.damages += 1
+
+    def _missed(self, first: int, end: int, samples: int) -> None:
+        """The frames with sequences from `first` to below `end` are gone, and with them `samples`."""
+        self._damage = None
+        missing = range(first, min(end, first + MOST_MISSING))
+        if any(sequence not in self._finished for sequence in missing):
+            self.damages += 1
+            self.lost += max(0, samples)
+
+
+def _record(header: Header, segment: int, offset: int) -> Record:
+    record = Record(header.sequence, header.length, header.samples, header.created, header.events)
+    record.place, record.segment, record.offset = Place.SYNCED, segment, offset
+    return record
+
+
+def _too_new(path: Path, found: int) -> ConfigError:
+    return ConfigError(
+        [f"{path}: format version {found}, this cipush reads up to {VERSION}; start the newer cipush, or move the folder away"]
+    )
