@@ -249,7 +249,7 @@ class Outage:
             group.start_soon(self.lane.run)
             for number in range(flushes):
                 self.bench.wall.shift = (shifts or {}).get(number, self.bench.wall.shift)
-                await self._flush(number)
+                await self.flush(number)
                 await anyio.sleep(INTERVAL)
             await self.until(lambda: not self.status["queue_blocks"], self.receiver.trouble_seconds + DRAINED_SECONDS)
             group.cancel_scope.cancel()
@@ -261,7 +261,8 @@ class Outage:
                 return
             await anyio.sleep(1)
 
-    async def _flush(self, number: int) -> None:
+    async def flush(self, number: int) -> None:
+        """One flush of every group; `number` decides the values."""
         for group in TARGETS:
             self.bench.put({f"{group}{i}": number * 1000.0 + i for i in range(self.series)}, group=group)
         await self.bench.flusher.flush(pace=False)
