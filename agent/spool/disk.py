@@ -41,7 +41,7 @@ AGAIN_SECONDS = 5.0
 class DiskQueue:
     """Blocks in order, in memory and in segments below `folder`. Made by `agent.spool.folder.open_queue`.
 
-    `clock` tells seconds since the epoch; waits run on the event loop's clock.
+    `monotonic`: the event loop's clock, on which it waits; another where there is no event loop.
     """
 
     def __init__(
@@ -55,11 +55,13 @@ class DiskQueue:
         max_bytes: int,
         fsync: Fsync,
         fsync_interval_seconds: float,
+        monotonic: Callable[[], float] = anyio.current_time,
     ) -> None:
         self.last = found.last
         self.folder = folder
         self.max_bytes = max_bytes
         self._files = files
+        self._monotonic = monotonic
         self._report = report
         self._fsync = fsync
         self._interval = fsync_interval_seconds
@@ -87,7 +89,7 @@ class DiskQueue:
             self._finished.add(self.last)
             self._losses["too_large"] += item.samples
             return
-        record = Record.of(self.last, item, anyio.current_time())
+        record = Record.of(self.last, item, self._monotonic())
         self._index.add(record)
         self._fresh.append(record)
         self._trim()
@@ -176,12 +178,12 @@ class DiskQueue:
         """Keep what waits on disk until cancelled."""
         while True:
             self._changed = anyio.Event()
-            wait = self._due_in(anyio.current_time())
+            wait = self._due_in(self._monotonic())
             if wait is None or wait > 0:
                 with anyio.move_on_after(wait if wait is not None else float("inf")):
                     await self._changed.wait()
                 continue
-            order = self.plan(anyio.current_time())
+            order = self.plan(self._monotonic())
             self.note(order, await anyio.to_thread.run_sync(self._writer.perform, order))
 
     def _due_in(self, now: float) -> float | None:
@@ -220,7 +222,7 @@ class DiskQueue:
 
     def note(self, order: Order, done: Done) -> None:
         """Take in what came of an order."""
-        now = anyio.current_time()
+        now = self._monotonic()
         if order.cursor is not None and done.cursor:
             self._cursor_due = False
         for sequence, segment, offset in done.written if done.synced or (done.error is None and not order.sync) else ():

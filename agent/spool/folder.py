@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -151,7 +152,15 @@ def _opened(folder: Path) -> DiskQueue:
         raise ConfigError([f"{folder} cannot be read: {error.strerror or error}"]) from error
     report = QueueReport(folder.name, SelfMonitor())
     return DiskQueue(
-        RealFiles(), folder, found, report, 0, max_bytes=sys.maxsize, fsync=Fsync.INTERVAL, fsync_interval_seconds=1.0
+        RealFiles(),
+        folder,
+        found,
+        report,
+        0,
+        max_bytes=sys.maxsize,
+        fsync=Fsync.INTERVAL,
+        fsync_interval_seconds=1.0,
+        monotonic=time.monotonic,
     )
 
 
