@@ -46,7 +46,8 @@ class Pair:
             yield bytes(page.payload)
 
     def pages(self, view: View) -> Iterator[Rendered]:
-        yield from (page for page in self.store.walk(view, "", self.ms, NOW, 0.0) if page is not None)
+        walk = self.store.walk(view, "", self.ms, NOW, 0.0)
+        yield from (page for page in walk if page is not None)
 
     def series(self) -> list[TimeSeries]:
         return [series for payload in self.walk(self.two) for series in Request.FromString(payload).timeseries]
