@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import secrets
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -12,10 +13,11 @@ import anyio
 import httpx
 
 from agent import plugin
-from agent.model import Accepted, Block, Encoding, Protocol, Snapshot
+from agent.model import Accepted, Block, Encoding, Form, Outcome, Protocol, Snapshot, Unsupported
 from agent.net.client import Client, shown
 from agent.sinks import SINKS
 from agent.wire import compress, remote_write, vm_import
+from agent.wire.transcode import recoded
 
 NAME = "cipush_check_canary"
 JOB = "cipush_check"
@@ -35,7 +37,8 @@ async def try_sink(name: str, options: Any, context: plugin.Context) -> tuple[bo
     sink = module.build(name, options, context)
     try:
         with anyio.fail_after(SEND_SECONDS):
-            outcome = await sink.send(_canary(module.PROTOCOL, module.ENCODING, token, at))
+            item = _canary(module.PROTOCOL, module.ENCODING, token, at)
+            outcome, form = await _sent(sink, item, module.policy(options).forms)
         if not isinstance(outcome, Accepted):
             return False, f"{shown(url)}: {outcome.code}: {outcome.reason}"
         found = await _read_back(name, options, context, token, at)
@@ -47,11 +50,23 @@ async def try_sink(name: str, options: Any, context: plugin.Context) -> tuple[bo
     finally:
         # Without a state directory it knows of no group but the canary's, so that it can delete none that matters.
         await sink.aclose()
-    return found is not False, f"{shown(url)}: " + {
+    return found is not False, f"{shown(url)}{form}: " + {
         True: "took a canary sample and gave it back",
         False: f"took a canary sample, but did not give it back within {READ_SECONDS:g} s",
         None: "took a canary sample; it cannot be queried there, so look for " + f'{NAME}{{instance="{token}"}}',
     }[found]
+
+
+async def _sent(sink: Any, item: Any, forms: Sequence[Form]) -> tuple[Outcome, str]:
+    """What became of it in the best form that is understood, and which form that was where there is a choice."""
+    outcome: Outcome | None = None
+    for form in forms[:-1]:
+        outcome = await sink.send(recoded(item, form))
+        if not isinstance(outcome, Unsupported):
+            return outcome, f" ({form.protocol.value}, {form.encoding.value})"
+    plain = forms[-1] if outcome is not None else None
+    words = f" (falls back to {plain.protocol.value}, {plain.encoding.value})" if plain is not None else ""
+    return await sink.send(item), words
 
 
 def _canary(protocol: Protocol, encoding: Encoding, token: str, at: float) -> Any:

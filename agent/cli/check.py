@@ -64,7 +64,10 @@ def views(loaded: Loaded) -> str:
     """Which sinks share their encoded series, as YAML comments: each group of them costs memory of its own."""
     groups: dict[tuple[Any, ...], list[str]] = {}
     for name, options in loaded.config.sinks.items():
-        protocol = plugin.load(SINKS, options.type).PROTOCOL.value
+        module = plugin.load(SINKS, options.type)
+        policy = module.policy(options)
+        protocol = (policy.forms[0].protocol if policy.forms else module.PROTOCOL).value
+        protocol += " with native histograms" if policy.native_histograms else ""
         limits = limits_of(loaded.config.agent.limits, options.limits)
         groups.setdefault((protocol, *sorted(options.extra_labels.items()), rules_of(options), limits), []).append(name)
     if not groups:
