@@ -117,7 +117,7 @@ def test_no_secret_is_printed_with_the_options(secret: str) -> None:
     assert secret not in shown
 
 
-@pytest.mark.parametrize("key", ["proxy_url", "oauth2", "urll"])
+@pytest.mark.parametrize("key", ["proxy", "oauth", "urll"])
 def test_a_key_that_does_nothing_is_refused(key: str) -> None:
     assert "Extra inputs" in refusal({"url": URL, key: "x"})
 

@@ -12,7 +12,8 @@ from anyio.lowlevel import checkpoint
 
 from agent.errors import CollectError
 from agent.net.client import Client
-from agent.secret import redact
+from agent.net.credentials import CredentialError
+from agent.net.words import escaped, failure
 
 _STEP = 1 << 20
 """Bytes unpacked between two chances for others to run: a few milliseconds."""
@@ -49,7 +50,11 @@ async def fetch_pieces(client: Client, headers: Mapping[str, str], max_bytes: in
             await _read(response, _unpacker(coding), max_bytes, take)
             return str(response.headers.get("Content-Type", ""))
     except httpx.HTTPError as error:
-        reason = redact(str(error)) or type(error).__name__
+        # A credential that cannot be had says all there is to say itself.
+        if isinstance(error, httpx.TransportError) and not isinstance(error, CredentialError):
+            reason = failure(error)[1]
+        else:
+            reason = escaped(str(error)) or type(error).__name__
         raise CollectError("connect", f"no complete answer: {reason}") from error
 
 

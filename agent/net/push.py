@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
-import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -20,12 +18,13 @@ import httpx
 
 from agent.model import Accepted, Misconfigured, Outcome, Rejected, Retry, TooLarge, Unsupported
 from agent.net.client import Client, shown
-from agent.secret import redact
+from agent.net.credentials import CredentialError
+from agent.net.words import MAX_WORDS, escaped, failure
+
+__all__ = ["MAX_WORDS", "Request", "Rules", "Speech", "escaped", "outcome", "push", "retry_after", "rules"]
 
 MAX_BODY_BYTES = 8 * 1024
 """Read of an answer's body; enough for any explanation, and what is longer closes the connection."""
-MAX_WORDS = 300
-"""Characters kept of it."""
 BODY_SECONDS = 1.0
 """Patience with a body after the status is known: it decides nothing."""
 MAX_RETRY_AFTER_SECONDS = 600.0
@@ -172,13 +171,6 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def escaped(text: str) -> str:
-    """Foreign text on one line: secrets redacted, what cannot be printed escaped, 300 characters at most."""
-    text = " ".join(redact(text).split())
-    cut = text[:MAX_WORDS] + ("..." if len(text) > MAX_WORDS else "")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in cut)
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request body and where it goes."""
@@ -223,8 +215,10 @@ async def push(client: Client, request: Request, clock: Callable[[], float], rul
         if location is not None:
             found, _ = await _fresh(client, _moved(request, location), clock, rules)
         return found
+    except CredentialError as error:
+        return Retry("credentials", error.reason) if error.retry else Misconfigured("credentials", error.reason)
     except httpx.TransportError as error:
-        return Retry(*_failure(error))
+        return Retry(*failure(error))
 
 
 async def _fresh(client: Client, request: Request, clock: Callable[[], float], rules: Rules) -> tuple[Outcome, str | None]:
@@ -281,31 +275,3 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _moved(request: Request, url: str) -> Request:
     return replace(request, url=url)
-
-
-def _failure(error: httpx.TransportError) -> tuple[str, str]:
-    """(code, reason) of a request that got no answer."""
-    causes = tuple(_causes(error))
-    # The innermost text says most: "Connection refused" stands below "All connection attempts failed".
-    says = next((str(cause) for cause in reversed(causes) if str(cause)), type(error).__name__)
-    reason = escaped(says)
-    if isinstance(error, httpx.TimeoutException):
-        return "timeout", reason
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "tls", reason
-    if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return "dns", reason
-    if isinstance(error, httpx.NetworkError):
-        return "connect", reason
-    return "protocol", reason
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, outermost first; at most 16, a chain may be a ring."""
-    current: BaseException | None = error
-    for _ in range(16):
-        if current is None:
-            return
-        yield current
-        inner = current.exceptions[0] if isinstance(current, BaseExceptionGroup) else None
-        current = inner or current.__cause__ or current.__context__
