@@ -118,6 +118,12 @@ class TransportOptions(Section):
             return data
         return _moved(_moved(data, "url", "basic_auth"), "proxy_url", "proxy_auth")
 
+    @field_validator("oauth2", "proxy_auth", mode="before")
+    @classmethod
+    def _empty_is_none(cls, section: Any) -> Any:
+        """A section whose every key is empty asks for nothing: the commented example, put in force, is such."""
+        return None if isinstance(section, dict) and not any(section.values()) else section
+
     @field_validator("url")
     @classmethod
     def _sendable(cls, url: str) -> str:
