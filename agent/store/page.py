@@ -146,6 +146,17 @@ class Page:
             and len({run.table for run in self.runs}) < len(self.runs)
         )
 
+    def known(self, group: Group) -> list[tuple[int, int]]:
+        """The record spans of series that a receiver has: sent from here, or from the row that this one inherited from."""
+        spans = [(0, self.sent)] if self.sent else []
+        first = 0
+        for run in self.runs if group.indebted else ():
+            for row in run.rows:
+                if first >= self.sent and (run.table, row) in group.indebted:
+                    spans.append((first, first + run.table.width))
+                first += run.table.width
+        return spans
+
     def rebuild(self, heirs: Heirs, group: Group, inherit: Callable[[Place], None]) -> list[tuple[int, int]]:
         """Take out ended rows, put the rest in table order; returns the record spans whose series are owed a marker.
 

@@ -103,8 +103,9 @@ class View:
         """A marker for every series that was ever sent from this view: it is about to go, and its labels with it."""
         for group in self._groups.values():
             for page in group.pages:
-                if page.sent:
-                    payload, samples = page.body.select([(0, page.sent)]).markers(timestamp_ms)
+                known = page.known(group)
+                if known:
+                    payload, samples = page.body.select(known).markers(timestamp_ms)
                     if samples:
                         yield Rendered(payload, samples, samples)
 
