@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
+from typing import Any
 
 import anyio
 import httpx
@@ -240,13 +241,19 @@ class Outage:
         """The lane's."""
         return self.lane.status()
 
-    async def run(self, flushes: int, shifts: Mapping[int, float] | None = None) -> None:
+    async def run(
+        self,
+        flushes: int,
+        shifts: Mapping[int, float] | None = None,
+        *beside: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         """Flush so many times while the script plays, then wait until nothing is pending.
 
-        `shifts`: from the flush of that number on, how many seconds the wall clock is off.
+        `shifts`: from the flush of that number on, how many seconds the wall clock is off. `beside`: what else runs.
         """
         async with anyio.create_task_group() as group:
-            group.start_soon(self.lane.run)
+            for task in (self.lane.run, *beside):
+                group.start_soon(task)
             for number in range(flushes):
                 self.bench.wall.shift = (shifts or {}).get(number, self.bench.wall.shift)
                 await self.flush(number)
