@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from agent.config import load
+from agent.config.model import AgentSection
 from agent.errors import ConfigError
-from agent.relabel.options import AgentLimits, SinkLimits, limits_of
+from agent.relabel.options import AgentLimits, SinkLimits, limits_of, rules_of
 from agent.relabel.rules import NAME, LabelLimits, Refusal
 from tests.store_rules import rules
 
@@ -173,3 +174,10 @@ def test_a_wrong_rule_is_told_by_key_and_position(key: str, value: str, words: s
         load((), {}, ((f"agent.{key}", value),))
 
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["drop", "relabel"])
+def test_the_examples_that_are_shown_are_valid(name: str) -> None:
+    examples = AgentSection.model_fields[name].examples or []
+
+    assert [bool(rules_of(AgentSection.model_validate({name: example}))) for example in examples] == [True]

@@ -14,6 +14,8 @@ from agent.store.publish import RELABEL_DROPPED, publish_refused
 from agent.store.relabel import renamed
 from agent.store.store import Limits, Store
 from agent.store.table import Feed, Table
+from agent.wire.remote_write2_pb2 import Request as Request2
+from agent.wire.remote_write_pb2 import WriteRequest
 from tests.store_rules import rules
 from tests.store_world import MS, TEMP, TIMES, World
 
@@ -243,6 +245,34 @@ def test_a_part_of_a_histogram_keeps_its_family_under_another_name() -> None:
     assert renamed(bucket, "y_bucket") == ("y", Kind.HISTOGRAM)
     assert renamed(bucket, "y") == ("y", Kind.UNKNOWN)
     assert renamed(Table(feed, TEMP, "", 1.0), "z") == ("z", Kind.GAUGE)
+
+
+def test_families_are_described_under_the_names_they_are_sent_by() -> None:
+    renaming = {"replace": {"label": "__name__", "regex": "room_(.*)", "replacement": "heat_$1"}}
+    world = World(rules=LabelRules(own=rules(drop=[{"name": "job_.*"}], relabel=[renaming])))
+    world.put("a")
+    world.store.apply(world.feed, Collected([Update(TIMES, ("j",), (1, 2, 3, 9.5), 0.0)]), 0.0)
+
+    entries = [entry for told in world.view.described("", 0.0) for entry in WriteRequest.FromString(bytes(told.payload)).metadata]
+    assert [(entry.metric_family_name, entry.help) for entry in entries] == [("heat_celsius", "Heat.")]
+
+
+def test_a_native_histogram_obeys_rules_and_passes_its_series_on() -> None:
+    own = LabelRules(own=rules(relabel=[{"drop_labels": "job_name"}]))
+    store = Store(Limits())
+    view = store.add_view(Protocol.REMOTE_WRITE_2, own, native_histograms=True)
+    feed = store.add_feed("f")
+
+    def walked(at: int, *jobs: str) -> list[int]:
+        updates = [Update(TIMES, (job,), (1, 1, 1, 1.0), 0.0, "s") for job in jobs]
+        store.apply(feed, Collected(updates, complete=["s"]), 0.0)
+        pages = [page for page in store.walk(view, "", MS + at, 0.0, 0.0) if page]
+        return [len(Request2.FromString(bytes(page.payload)).timeseries) for page in pages]
+
+    assert walked(1, "a", "b") == [1]
+    assert walked(2, "b") == []
+    assert walked(3, "b") == [1]
+    assert walked(4) == [1], "the marker"
 
 
 def test_refusals_are_counted_for_every_sink_of_the_view_once() -> None:

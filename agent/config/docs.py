@@ -140,6 +140,8 @@ def _example(model: Any, given: Mapping[str, Any], indent: str) -> Iterator[str]
         items = keys.fields(keys.step(field.annotation, 0))
         if items:
             yield f"{indent}# each takes: {', '.join(items)}"
+        for given_so in field.examples or ():
+            yield f"{indent}# such as {name}: {_flow(given_so)}"
         if keys.fields(field.annotation) and name not in given:
             yield f"{indent}{name}:"
             yield from _example(field.annotation, {}, indent + "  ")

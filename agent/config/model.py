@@ -66,7 +66,14 @@ class AgentSection(Section):
     )
     keep: RuleList[Selector] = Field(default=(), description="the only series that are sent to any sink; empty = all")
     relabel: RuleList[Action] = Field(
-        default=(), description="changes of labels for every sink, one after the other; after drop and keep"
+        default=(),
+        description="changes of labels for every sink, one after the other; after drop and keep",
+        examples=[
+            [
+                {"replace": {"label": "instance", "regex": "(.*):[0-9]+", "replacement": "$1"}},
+                {"drop_labels": "pod_.*", "where": {"name": "kube_.*"}},
+            ]
+        ],
     )
     limits: AgentLimits = Field(
         default_factory=AgentLimits, description="what the labels of a series may be; one beyond is not sent, and counted"
