@@ -49,6 +49,8 @@ class Answer:
     """Sent instead of all that; then the connection is closed."""
     seconds: float = 0.0
     """Before the answer, or until the receiver closes."""
+    open_seconds: float = 0.0
+    """The same between `raw` and the end of the connection."""
 
     def encoded(self) -> bytes:
         """The answer as it is sent."""
@@ -94,6 +96,7 @@ class Receiver:
                 self.close_connection = answer.raw is not None
                 try:
                     self.wfile.write(answer.encoded())
+                    receiver.closing.wait(answer.open_seconds)
                 except OSError:  # the sender would not wait, or not read so much
                     self.close_connection = True
 

@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from agent.model import STALE_NAN_BITS
 from agent.wire import remote_write2_pb2 as v2
 from agent.wire import remote_write_pb2 as v1
 from tests import agents
-from tests.capture import Answer, Page, Pages, Pairs, Receiver, Request, Script, receivers
+from tests.capture import Answer, Page, Pages, Pairs, Request, Script, receivers
 from tests.servers import eventually
 
 INTERVAL = 0.25
@@ -145,7 +145,8 @@ class Captured:
     """What one run exposed and what came of it."""
 
     pages: Pages
-    receivers: Mapping[str, Receiver]
+    received: Mapping[str, Sequence[Request]]
+    """By sink, in the order of arrival."""
     started_ms: int
     ended_ms: int
     log: str
@@ -153,24 +154,23 @@ class Captured:
     exit_code: int
     """Of the agent, which was told to stop."""
 
-    def requests(self, sink: str = "sink") -> list[Request]:
+    def requests(self, sink: str = "sink") -> Sequence[Request]:
         """What one sink sent, in the order of arrival."""
-        return self.receivers[sink].requests
+        return self.received[sink]
 
     @cached_property
     def all_samples(self) -> Mapping[str, list[Sample]]:
         """By sink, in the order of arrival; of a run that has ended."""
         return {
-            sink: [sample for request in receiver.requests for sample in samples_of(request)]
-            for sink, receiver in self.receivers.items()
+            sink: [sample for request in requests for sample in samples_of(request)] for sink, requests in self.received.items()
         }
 
     @cached_property
     def all_series(self) -> Mapping[str, list[Series]]:
         """The 2.0 series by sink, one entry for each request they were in; of a run that has ended."""
         return {
-            sink: [series for request in receiver.requests if is_v2(request) for series in series2(request)]
-            for sink, receiver in self.receivers.items()
+            sink: [series for request in requests if is_v2(request) for series in series2(request)]
+            for sink, requests in self.received.items()
         }
 
     def samples(self, job: str, name: str = "", sink: str = "sink") -> list[Sample]:
@@ -195,16 +195,26 @@ class Sink:
     options: tuple[tuple[str, Any], ...] = ()
 
 
-def config_of(pages: Pages, sinks: Mapping[str, dict[str, Any]], **agent: Any) -> dict[str, Any]:
+V2 = Sink(options=(("protocol", "v2"),))
+"""A sink that speaks 2.0 to a receiver that understands it."""
+
+
+def config_of(pages: Pages, sinks: Mapping[str, dict[str, Any]], interval: float, **agent: Any) -> dict[str, Any]:
     """A configuration that scrapes every page as a job of its own into these sinks."""
     targets = [{"url": f"http://{pages.address}/{name}", "job": name} for name in pages.scrapes]
-    section = {"flush_interval_seconds": INTERVAL, "state_dir": "none", "shutdown_grace_seconds": 20, **agent}
-    sources = {"pages": {"type": "scrape", "interval_seconds": INTERVAL, "targets": targets}}
+    own = [{"name": "cipush_.*"}]  # what the agent says of itself is none of the cases' business
+    section = {"flush_interval_seconds": interval, "state_dir": "none", "shutdown_grace_seconds": 20, "drop": own, **agent}
+    sources = {
+        "internal": {"interval_seconds": interval},
+        "pages": {"type": "scrape", "interval_seconds": interval, "targets": targets},
+    }
     return {"agent": section, "sinks": dict(sinks), "sources": sources}
 
 
 @contextmanager
-def between(home: Path, pages: Mapping[str, Page], sinks: Mapping[str, Sink]) -> Iterator[tuple[agents.Agent, Captured]]:
+def between(
+    home: Path, pages: Mapping[str, Page], sinks: Mapping[str, Sink], interval: float = INTERVAL, **agent_section: Any
+) -> Iterator[tuple[agents.Agent, Captured]]:
     """A running agent and what was captured so far; it is stopped when the block ends."""
     scripts = {name: sink.script for name, sink in sinks.items()}
     with Pages(pages).serving() as served, receivers(scripts) as listening:
@@ -212,17 +222,33 @@ def between(home: Path, pages: Mapping[str, Page], sinks: Mapping[str, Sink]) ->
             name: {"type": "remote_write", "url": listening[name].url, **dict(sink.options)} for name, sink in sinks.items()
         }
         started = int(time.time() * 1000)
-        with agents.agent(home, config_of(served, options)) as agent:
-            yield agent, Captured(served, listening, started, 0, "", "", -1)
+        with agents.agent(home, config_of(served, options, interval, **agent_section)) as agent:
+            received = {name: receiver.requests for name, receiver in listening.items()}
+            yield agent, Captured(served, received, started, 0, "", "", -1)
 
 
 def capture(
     home: Path, pages: Mapping[str, Page], sinks: Mapping[str, Sink], done: Callable[[Captured], object], what: str
 ) -> Captured:
-    """Run the agent until `done`, then stop it as a user would."""
+    """Run the agent until `done`, stop it as a user would, and wait until it has sent everything."""
     with between(home, pages, sinks) as (agent, so_far):
         eventually(lambda: done(so_far), what)
         metrics = agent.metrics()
+        code = agent.process.terminate(25)
+        return replace(so_far, ended_ms=_now_ms(), log=agent.process.output(), metrics=metrics, exit_code=code)
+
+
+def watch(
+    home: Path, pages: Mapping[str, Page], sinks: Mapping[str, Sink], done: Callable[[Captured], object], what: str
+) -> Captured:
+    """Run the agent until `done`: what had arrived by then. How it stops afterwards shows in the exit code only."""
+    with between(home, pages, sinks, 2 * INTERVAL, shutdown_grace_seconds=0) as (agent, so_far):
+        eventually(lambda: done(so_far), what)
+        received = {sink: tuple(requests) for sink, requests in so_far.received.items()}
+        log, metrics, ended = agent.process.output(), agent.metrics(), _now_ms()
         code = agent.process.terminate()
-        ended = int(time.time() * 1000)
-        return Captured(so_far.pages, so_far.receivers, so_far.started_ms, ended, agent.process.output(), metrics, code)
+        return replace(so_far, received=received, ended_ms=ended, log=log, metrics=metrics, exit_code=code)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
