@@ -49,7 +49,7 @@ async def test_a_retry_sends_the_same_bytes() -> None:
 
 
 async def test_retries_wait_1_second_doubled_up_to_60() -> None:
-    sink = blocks_sink(*[RETRY] * 8)
+    sink = blocks_sink(*[Retry("connect", "refused")] * 8)
 
     await deliver(history_lane(sink), block(1))
 

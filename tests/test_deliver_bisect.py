@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 
 import anyio
 import pytest
+import snappy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agent.deliver import report
 from agent.deliver.parcel import MOST_BISECTIONS, POISON_SECONDS
-from agent.model import Accepted, Block, Outcome, Rejected, Retry
+from agent.model import Accepted, Block, Kind, Outcome, Rejected, Retry
 from agent.plugin import Policy
 from agent.selfmon import SelfMonitor
+from agent.wire.remote_write import metadata
 from tests.lanes import START, ScriptedSink, block, deliver, history_lane, running, values_of
 
 pytestmark = pytest.mark.anyio
@@ -235,3 +238,48 @@ async def test_slow_down_is_never_taken_for_poison() -> None:
 
     assert {sent.samples for sent in sink.sent} == {8}
     assert math.isclose(lane.status()["samples_dropped"], 0)
+
+
+async def test_a_single_sample_that_a_working_receiver_fails_at_is_dropped() -> None:
+    sink, monitor = Picky([3.0], FAILS), SelfMonitor()
+
+    await deliver(history_lane(sink, monitor=monitor), block(3.0), block(4.0))
+
+    assert set(sink.stored) == {4.0, 1.0}
+    assert monitor.value(report.DROPPED, ("vm", "rejected")) == 1
+
+
+async def test_a_block_of_which_nothing_is_accepted_holds_up_nobody_for_good() -> None:
+    bad = [value + 10 for value in values(8)]
+    sink, monitor = Picky(bad, FAILS), SelfMonitor()
+
+    await deliver(history_lane(sink, monitor=monitor), block(*bad), block(8.0))
+
+    assert set(sink.stored) == {8.0, 1.0}  # 1: the fresh sample that told a bad block from a broken receiver
+    assert monitor.value(report.DROPPED, ("vm", "rejected")) == 8
+
+
+async def test_a_single_sample_waits_while_the_receiver_fails_at_everything() -> None:
+    sink = Picky([3.0], FAILS)
+    sink.down = True
+    lane = history_lane(sink)
+
+    async with running(lane):
+        lane.offer(block(3.0))
+        await anyio.sleep(3600)
+
+    assert lane.status()["samples_dropped"] == 0
+
+
+async def test_what_only_describes_families_holds_up_no_samples() -> None:
+    class NoMetadata(Picky):
+        async def send(self, item: Block) -> Outcome:
+            found = await super().send(item)
+            return found if item.samples else FAILS
+
+    sink = NoMetadata([], FAILS)
+    described = replace(block(), payload=snappy.compress(metadata("m", Kind.GAUGE, "help", "")))
+
+    await deliver(history_lane(sink), described, block(4.0))
+
+    assert sink.stored == [4.0]

@@ -123,7 +123,7 @@ class Courier(Generic[Item]):
             return
         parcel.in_doubt = True
         try:
-            if not self._policy.strict_spec and parcel.bisect():
+            if part.samples and not self._policy.strict_spec and parcel.bisect():
                 return
         except ValueError as error:
             outcome = Rejected(outcome.code, f"{outcome.reason}; and it cannot be taken apart: {error}")
@@ -174,7 +174,9 @@ class Courier(Generic[Item]):
             return isinstance((await self._send(parcel.proof))[0], Accepted)
         if not parcel.is_suspect(outcome, self._clock()):
             return False
-        for probe in parcel.probes():
+        if not parcel.parts[0].samples:
+            return True  # it only says what families are: giving it up costs no sample, waiting for it holds up all others
+        for probe in parcel.probes(self._clock()):
             if isinstance((await self._send(probe))[0], Accepted):
                 parcel.proof = probe
                 return True

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic
 
 from agent.model import Block, Retry
 from agent.spool.entry import Entry, Item
+from agent.wire.probe import probe
 from agent.wire.split import halves, single
 
 MOST_SPLITS = 256
@@ -84,16 +87,16 @@ class Parcel(Generic[Item]):
         self.failures += 1
         return self.failures >= POISON_TRIES and now - self.failing_since >= POISON_SECONDS
 
-    def probes(self) -> list[Item]:
-        """Single records of the first part, to tell a bad block from a receiver that is down.
+    def probes(self, now: float) -> Iterator[Item]:
+        """Samples to tell a bad block from a receiver that is down, or whose storage is.
 
-        Its own: a sample that is sent twice is the same sample, and out of order with nothing. Empty where it has
-        only one record, or none that can be told apart.
+        Single records of the block first: a sample that is sent twice is the same sample, and out of order with
+        nothing. Then a fresh one of our own, for a block of which nothing is accepted.
         """
         part = self.parts[0]
-        if not isinstance(part, Block) or part.samples < 2:
-            return []
-        try:
-            return [single(part, 0), single(part, -1)]
-        except ValueError:
-            return []
+        if isinstance(part, Block):
+            with suppress(ValueError):
+                if part.samples > 1:
+                    yield single(part, 0)
+                    yield single(part, -1)
+                yield probe(part, int(now * 1000))

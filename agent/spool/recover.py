@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from agent.errors import ConfigError
 from agent.spool import cursor
@@ -43,7 +45,7 @@ def recover(files: Files, folder: Path) -> Recovered:
         raise _too_new(folder / cursor.NAME, known)
     found = cursor.decode(raw)
     finished, last = (found.finished, found.last) if found is not None else (Finished(), 0)
-    index, left, losses, damages = Index(), dict[int, int](), Counter[str](), 0
+    index, left, gaps, unreadable = Index(), dict[int, int](), list[Gap](), 0
     for number in numbers:
         path = path_of(folder, number)
         try:
@@ -54,16 +56,39 @@ def recover(files: Files, folder: Path) -> Recovered:
             for item in scan(files, path):
                 reading.take(item)
         except OSError:
-            damages += 1  # it cannot be read at all: it stays, and the rest is read
+            unreadable += 1  # it cannot be read at all: it stays, and the rest is read
             left[number] = 1
             continue
         reading.end()
         left[number] = reading.wanted
-        damages += reading.damages
-        losses["corrupt"] += reading.lost
+        gaps += reading.gaps
         last = max(last, reading.last)
-    losses += Counter()  # without zeros
-    return Recovered(last, max(numbers, default=0) + 1, index, finished, left, losses, damages)
+    lost, damages = _lost(gaps, finished, index)
+    losses = Counter({"corrupt": lost} if lost else {})
+    return Recovered(last, max(numbers, default=0) + 1, index, finished, left, losses, damages + unreadable)
+
+
+class Gap(NamedTuple):
+    """A damaged stretch: the sequences that may have stood in it, and the samples that did."""
+
+    sequences: range
+    samples: int
+
+
+def _lost(gaps: Sequence[Gap], finished: Finished, index: Index) -> tuple[int, int]:
+    """(samples, places) of the stretches that held something wanted; noted as finished, so that they count once.
+
+    After all segments were read: what could not be synced was written again into a later one.
+    """
+    samples = places = 0
+    for gap in gaps:
+        missing = [sequence for sequence in gap.sequences if sequence not in finished and sequence not in index.records]
+        if missing:
+            samples += gap.samples
+            places += 1
+        for sequence in missing:
+            finished.add(sequence)
+    return samples, places
 
 
 class _Segment:
@@ -79,8 +104,7 @@ class _Segment:
         self._damage: Damage | None = None
         self.last = 0
         self.wanted = 0
-        self.lost = 0
-        self.damages = 0
+        self.gaps: list[Gap] = []
 
     def take(self, item: Frame | Damage) -> None:
         """The next frame or damaged stretch."""
@@ -89,7 +113,10 @@ class _Segment:
             return
         header = item.header
         if self._damage is not None or header.ordinal > self._frames:
-            self._missed(self.last + 1, header.sequence, header.before - self._before)
+            first = self.last + 1
+            end = min(header.sequence, first + MOST_MISSING)
+            self.gaps.append(Gap(range(first, end), max(0, header.before - self._before)))
+            self._damage = None
         self._before, self._frames = header.before + header.samples, header.ordinal + 1
         self.last = max(self.last, header.sequence)
         if header.sequence in self._finished or header.sequence in self._index.records:
@@ -99,20 +126,9 @@ class _Segment:
 
     def end(self) -> None:
         """The segment is read: what was torn off at its end is told by the headers that can still be read."""
-        if self._damage is None:
-            return
-        torn = [header for header in self._damage.known if header.sequence not in self._finished]
-        self.last = max([self.last, *(header.sequence for header in self._damage.known)])
-        self.lost += sum(header.samples for header in torn if header.sequence not in self._index.records)
-        self.damages += 1
-
-    def _missed(self, first: int, end: int, samples: int) -> None:
-        """The frames with sequences from `first` to below `end` are gone, and with them `samples`."""
-        self._damage = None
-        missing = range(first, min(end, first + MOST_MISSING))
-        if any(sequence not in self._finished for sequence in missing):
-            self.damages += 1
-            self.lost += max(0, samples)
+        for header in self._damage.known if self._damage is not None else ():
+            self.gaps.append(Gap(range(header.sequence, header.sequence + 1), header.samples))
+            self.last = max(self.last, header.sequence)
 
 
 def _record(header: Header, segment: int, offset: int) -> Record:
