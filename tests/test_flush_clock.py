@@ -101,3 +101,48 @@ async def test_after_a_large_step_back_silent_series_expire_in_their_time() -> N
     await bench.flusher.flush()
 
     assert bench.store.total_series == 0
+
+
+async def test_a_leap_ahead_is_believed_after_a_minute() -> None:
+    bench = Bench()
+    lane = bench.lane()
+    bench.put({"a": 1})
+    await bench.flusher.flush()
+
+    bench.wall.shift = 86400.0
+    held = []
+    for _ in range(6):
+        await anyio.sleep(15)
+        bench.put({"a": 2})
+        await bench.flusher.flush()
+        held.append(bench.flusher.held)
+
+    assert held == ["clock_leapt_ahead"] * 4 + ["", ""]
+    assert [block.timestamp_ms // 1000 - int(START) for block in lane.items] == [0, 86400 + 75]
+
+
+async def test_a_leap_ahead_that_is_taken_back_leaves_nothing_from_the_future() -> None:
+    bench = Bench()
+    lane = bench.lane()
+    for shift in (0.0, 86400.0, 0.0, 0.0):
+        bench.wall.shift = shift
+        bench.put({"a": shift})
+        await bench.flusher.flush()
+        await bench.flusher.flush_group("", bench.wall())
+        await anyio.sleep(15)
+
+    assert all(block.timestamp_ms / 1000 < START + 60 for block in lane.items)
+    assert bench.flusher.held == ""
+
+
+async def test_a_group_waits_for_a_leap_to_be_believed_too() -> None:
+    bench = Bench()
+    lane = bench.lane()
+    bench.put({"a": 1}, group="target")
+    await bench.flusher.flush_group("target", bench.wall())
+
+    bench.wall.shift = 86400.0
+    bench.put({"a": 2}, group="target")
+    await bench.flusher.flush_group("target", bench.wall())
+
+    assert len(lane.items) == 1

@@ -16,7 +16,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from agent import model
-from agent.flush.clock import SampleClock
+from agent.flush.clock import Leaps, SampleClock
 from agent.flush.numbers import Flushed, Numbers, group_code
 from agent.model import Block, Encoding, Family, Form, Kind, Snapshot
 from agent.selfmon import SelfMonitor, counter, gauge
@@ -98,6 +98,7 @@ class Flusher:
         self._heartbeat = max(0.0, heartbeat - interval / 2)
         self.max_future = max_future
         self._groups = {"": SampleClock(last_ms)}
+        self._leaps = Leaps()
         for family in (EPOCHS, MARKERS):
             monitor.add(family, (), 0)
         self._lock = anyio.Lock()
@@ -264,6 +265,9 @@ class Flusher:
 
     def _stamp(self, group: str, at: float) -> tuple[int, str]:
         """(sample time of a flush, "" or "epoch"), or (0, why it cannot take place), counted."""
+        if self._leaps.doubts(self._clock(), anyio.current_time(), self.max_future):
+            self._monitor.add(HELD, ("clock_leapt_ahead",))
+            return 0, "clock_leapt_ahead"
         ms, reason = self._groups.setdefault(group, SampleClock()).next(at, self.max_future)
         if reason == "epoch":
             self._monitor.add(EPOCHS)
