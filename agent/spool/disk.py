@@ -65,7 +65,7 @@ class DiskQueue:
         self._report = report
         self._fsync = fsync
         self._interval = fsync_interval_seconds
-        self._writer = Writer(files, folder, found.next_segment, reserve_bytes)
+        self.writer = Writer(files, folder, found.next_segment, reserve_bytes)
         self._index = found.index
         self._finished = found.finished
         self._left = found.left
@@ -184,7 +184,7 @@ class DiskQueue:
                     await self._changed.wait()
                 continue
             order = self.plan(self._monotonic())
-            self.note(order, await anyio.to_thread.run_sync(self._writer.perform, order))
+            self.note(order, await anyio.to_thread.run_sync(self.writer.perform, order))
 
     def _due_in(self, now: float) -> float | None:
         """Seconds until something is to be done; None = nothing is."""
@@ -215,7 +215,7 @@ class DiskQueue:
             blocks.append((record.sequence, record.block))
             size += record.size
         sync = everything or self._fsync is not Fsync.NEVER
-        unneeded = [number for number, left in self._left.items() if not left and (everything or number != self._writer.current)]
+        unneeded = [number for number, left in self._left.items() if not left and (everything or number != self.writer.current)]
         if not self._index.records and not blocks:
             unneeded = list(self._left)
         return Order(blocks, sync, cursor.encode(self.last, self._finished) if self._cursor_due or unneeded else None, unneeded)
@@ -249,11 +249,11 @@ class DiskQueue:
             order = self.plan(float("inf"), everything=True)
             if not order.blocks and order.cursor is None and not order.unneeded:
                 break
-            done = self._writer.perform(order)
+            done = self.writer.perform(order)
             self.note(order, done)
             if done.error is not None or not self._cursor_due:
                 break
-        self._writer.close()
+        self.writer.close()
 
     def _oldest_fresh(self) -> Record | None:
         while self._fresh and self._fresh[0].place is not Place.MEMORY:
@@ -285,7 +285,7 @@ class DiskQueue:
 
     def _read(self, record: Record) -> Block | None:
         """A block from its segment; None where the bytes are not what was written."""
-        path = self._writer.path(record.segment)
+        path = self.writer.path(record.segment)
         try:
             data = self._files.read(path, record.offset, FRAME_BYTES + record.size)
         except OSError as error:
