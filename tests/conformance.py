@@ -194,6 +194,10 @@ class Sink:
     script: Script = obliging
     options: tuple[tuple[str, Any], ...] = ()
 
+    def with_options(self, **more: Any) -> Sink:
+        """The same with further options."""
+        return replace(self, options=(*self.options, *more.items()))
+
 
 V2 = Sink(options=(("protocol", "v2"),))
 """A sink that speaks 2.0 to a receiver that understands it."""
@@ -228,10 +232,15 @@ def between(
 
 
 def capture(
-    home: Path, pages: Mapping[str, Page], sinks: Mapping[str, Sink], done: Callable[[Captured], object], what: str
+    home: Path,
+    pages: Mapping[str, Page],
+    sinks: Mapping[str, Sink],
+    done: Callable[[Captured], object],
+    what: str,
+    **agent_section: Any,
 ) -> Captured:
     """Run the agent until `done`, stop it as a user would, and wait until it has sent everything."""
-    with between(home, pages, sinks) as (agent, so_far):
+    with between(home, pages, sinks, **agent_section) as (agent, so_far):
         eventually(lambda: done(so_far), what)
         metrics = agent.metrics()
         code = agent.process.terminate(25)
