@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -12,12 +14,19 @@ from agent.spool.entry import Stats
 from agent.spool.latest import LatestSlot
 from agent.spool.memory import MemoryQueue
 from tests.lanes import snapshot
+from tests.spooling import Spooling
 
 ROOM = 100
 
 
 def sized(size: int, samples: int = 1, created: float = 0.0) -> Block:
     return Block(bytes(size), Protocol.REMOTE_WRITE, Encoding.SNAPPY, samples, 0, created)
+
+
+def numbered(number: int, size: int, samples: int, events: bool) -> Block:
+    """A block of that size whose payload tells which it is, as far as it has room."""
+    payload = (b"%d:" % number + bytes(size))[:size]
+    return Block(payload, Protocol.REMOTE_WRITE, Encoding.SNAPPY, samples, 0, 5.0, events=events)
 
 
 def drained(queue: Spool[Block]) -> list[Block]:
@@ -65,9 +74,9 @@ def test_the_oldest_leaves_a_full_queue_and_its_samples_are_counted() -> None:
     queue.put(sized(60, samples=7))
     queue.put(sized(40, samples=3))
 
-    dropped = queue.put(sized(50, samples=5))
+    queue.put(sized(50, samples=5))
 
-    assert (dropped, [len(block.payload) for block in drained(queue)]) == (7, [40, 50])
+    assert (dict(queue.losses()), [len(block.payload) for block in drained(queue)]) == ({"queue_full": 7}, [40, 50])
 
 
 def test_a_block_on_its_way_is_not_dropped() -> None:
@@ -77,16 +86,18 @@ def test_a_block_on_its_way_is_not_dropped() -> None:
     entry = queue.take()
     assert entry is not None
 
-    dropped = queue.put(sized(30, samples=5))
+    queue.put(sized(30, samples=5))
     queue.requeue(entry.sequence)
 
-    assert (dropped, [len(block.payload) for block in drained(queue)]) == (3, [60, 30])
+    assert (dict(queue.losses()), [len(block.payload) for block in drained(queue)]) == ({"queue_full": 3}, [60, 30])
 
 
 def test_a_block_larger_than_the_queue_is_dropped_alone() -> None:
     queue = MemoryQueue(ROOM)
 
-    assert (queue.put(sized(ROOM + 1, samples=9)), queue.take()) == (9, None)
+    queue.put(sized(ROOM + 1, samples=9))
+
+    assert (dict(queue.losses()), queue.take()) == ({"queue_full": 9}, None)
 
 
 def test_what_is_taken_is_still_pending() -> None:
@@ -95,7 +106,27 @@ def test_what_is_taken_is_still_pending() -> None:
     queue.put(sized(20, samples=3, created=6.0))
     queue.take()
 
-    assert queue.stats() == Stats(blocks=2, bytes=30, samples=5, oldest_created=5.0)
+    found = queue.stats()
+    assert (found.blocks, found.bytes, found.samples, found.oldest_created) == (2, 30, 5, 5.0)
+
+
+def test_events_leave_a_full_queue_last() -> None:
+    queue = MemoryQueue(ROOM)
+    queue.put(replace(sized(40, samples=1), events=True))
+    queue.put(sized(40, samples=2))
+    queue.put(sized(40, samples=3))
+
+    assert (dict(queue.losses()), [block.samples for block in drained(queue)]) == ({"queue_full": 2}, [1, 3])
+
+
+def test_what_is_above_a_mark_is_handed_out_first() -> None:
+    queue = MemoryQueue(ROOM)
+    for samples in (1, 2, 3, 4):
+        queue.put(sized(1, samples))
+
+    taken = [entry.item.samples for mark in (2, 2, 2, 0, 0) if (entry := queue.take(mark)) is not None]
+
+    assert taken == [3, 4, 1, 2]
 
 
 def test_only_a_taken_block_can_be_acknowledged() -> None:
@@ -111,28 +142,36 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = MemoryQueue(ROOM)
+        self.queue: Spool[Block] = self.opened()
         self.model: list[tuple[int, Block, bool]] = []
         self.last = 0
+        self.lost = 0
+        self.told = 0
 
-    @rule(size=st.integers(0, ROOM + 10), samples=st.integers(1, 9))
-    def put(self, size: int, samples: int) -> None:
+    def opened(self) -> Spool[Block]:
+        """The queue under test."""
+        return MemoryQueue(ROOM)
+
+    @rule(size=st.integers(0, ROOM + 10), samples=st.integers(1, 9), events=st.booleans())
+    def put(self, size: int, samples: int, events: bool) -> None:
         self.last += 1
-        self.model.append((self.last, sized(size, samples), False))
-        lost = 0
+        block = numbered(self.last, size, samples, events)
+        self.model.append((self.last, block, False))
+        self.queue.put(block)
         while sum(len(block.payload) for _, block, _ in self.model) > ROOM:
-            free = [entry for entry in self.model if not entry[2]]
+            free = sorted((entry for entry in self.model if not entry[2]), key=lambda entry: entry[1].events)
             if not free:
                 break
             self.model.remove(free[0])
-            lost += free[0][1].samples
-        assert self.queue.put(sized(size, samples)) == lost
+            self.lost += free[0][1].samples
 
-    @rule()
-    def take(self) -> None:
-        free = [entry for entry in self.model if not entry[2]]
-        entry = self.queue.take()
-        assert (entry.sequence if entry else None) == (free[0][0] if free else None)
+    @rule(after=st.integers(0, 20))
+    def take(self, after: int) -> None:
+        free = [entry for entry in self.model if not entry[2] and entry[0] > after]
+        entry = self.queue.take(after)
+        assert (entry and (entry.sequence, entry.item.payload)) == (
+            free[0] and (free[0][0], free[0][1].payload) if free else None
+        )
         if entry:
             at = self.model.index(free[0])
             self.model[at] = (*free[0][:2], True)
@@ -158,9 +197,39 @@ class QueueMachine(RuleBasedStateMachine):
             sum(len(block.payload) for block in blocks),
             sum(block.samples for block in blocks),
         )
+        assert self.queue.last == self.last
+        self.told += sum(self.queue.losses().values())
+        assert self.told == self.lost
+
+
+class DiskMachine(QueueMachine):
+    """The same of a queue on disk, which is written, stopped and killed in between."""
+
+    def opened(self) -> Spool[Block]:
+        self.spooling = Spooling(max_bytes=ROOM)
+        return self.spooling.queue
+
+    @rule(seconds=st.sampled_from([0.1, 2.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.spooling.pass_time(seconds)
+
+    @rule()
+    def restart(self) -> None:
+        for sequence, _, taken in self.model:
+            if taken:
+                self.queue.requeue(sequence)
+        self.spooling.restart()
+        self.queue = self.spooling.queue
+        self.told += sum(self.spooling.lost.values())
+        self.spooling.lost.clear()
+        self.model = [(sequence, block, False) for sequence, block, _ in self.model]
+        # The number of what was dropped before it was ever written may be given again.
+        assert max([sequence for sequence, _, _ in self.model], default=0) <= self.queue.last <= self.last
+        self.last = self.queue.last
 
 
 TestQueueMachine = QueueMachine.TestCase
+TestDiskMachine = DiskMachine.TestCase
 
 
 def taken(slot: LatestSlot) -> Snapshot | None:

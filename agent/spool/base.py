@@ -16,7 +16,7 @@ class Spool(Protocol[Item]):
 
     @property
     def last(self) -> int:
-        """The newest sequence given to an item; 0 = none yet. Sequences only grow, over restarts too."""
+        """The newest sequence given to an item; 0 = none yet. Sequences only grow, over restarts too for what was written."""
         ...
 
     def put(self, item: Item) -> None:

@@ -205,7 +205,7 @@ class DiskQueue:
         """What is to be written at `now`, on the event loop's clock."""
         blocks, size = [], 0
         pressed = everything or self._fsync is Fsync.ALWAYS or self._index.memory > MEMORY_MAX_BYTES
-        for record in self._fresh:
+        for record in self._fresh if pressed or self._fsync is not Fsync.NEVER else ():
             if record.place is not Place.MEMORY or record.block is None:
                 continue
             if not everything and size and size + record.size > BATCH_BYTES:
@@ -215,9 +215,9 @@ class DiskQueue:
             blocks.append((record.sequence, record.block))
             size += record.size
         sync = everything or self._fsync is not Fsync.NEVER
-        unneeded = [number for number, left in self._left.items() if not left and (everything or number != self.writer.current)]
-        if not self._index.records and not blocks:
-            unneeded = list(self._left)
+        # The segment that is written is let go of only when nothing is to be written into it.
+        idle = not blocks and (everything or not self._index.records)
+        unneeded = [number for number, left in self._left.items() if not left and (idle or number != self.writer.current)]
         return Order(blocks, sync, cursor.encode(self.last, self._finished) if self._cursor_due or unneeded else None, unneeded)
 
     def note(self, order: Order, done: Done) -> None:
