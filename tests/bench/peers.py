@@ -117,11 +117,15 @@ def watch(process: psutil.Process, url: str, targets: int, interval: float) -> R
     return {"CPU s": used, "start CPU-s": start, "peak RSS MiB": peak_mib(process.pid)}
 
 
+def middle(values: list[object]) -> object:
+    """The median of numbers; of anything else, the first."""
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return statistics.median(numbers) if numbers else values[0]
+
+
 def median(rows: list[Row]) -> Row:
     """Of each figure."""
-    return {
-        key: value if isinstance(value, str) else statistics.median(row[key] for row in rows) for key, value in rows[0].items()
-    }  # type: ignore[type-var,misc]
+    return {key: middle([row[key] for row in rows]) for key in rows[0]}
 
 
 def main() -> None:
