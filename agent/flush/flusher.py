@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -18,6 +16,7 @@ from anyio.lowlevel import checkpoint
 from agent import model
 from agent.flush.clock import Leaps, SampleClock
 from agent.flush.numbers import Flushed, Numbers, group_code
+from agent.flush.outputs import Lane, Output, Outputs
 from agent.model import Block, Encoding, Family, Form, Kind, Snapshot
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.encode import LabelRules
@@ -51,31 +50,6 @@ LAST = gauge("cipush_flush_last_timestamp_seconds", "Sample time of the last int
 FAMILIES = (DURATION, SAMPLES, MARKERS, PAGES, HELD, EPOCHS, LAST)
 
 
-class Lane(Protocol):
-    """What a flush needs of a sink's lane."""
-
-    def offer(self, item: Any, /) -> None:
-        """Queue it; never blocks."""
-        ...
-
-
-@dataclass
-class Output:
-    """The lanes that share one view: equal protocol and labels."""
-
-    protocol: model.Protocol
-    rules: LabelRules
-    native_histograms: bool
-    view: View | Snapshots
-    """The latter for text, which keeps no pages."""
-    lanes: list[tuple[Lane, Encoding]] = field(default_factory=list)
-
-    @property
-    def key(self) -> tuple[model.Protocol, LabelRules, bool]:
-        """Lanes with equal keys share it."""
-        return self.protocol, self.rules, self.native_histograms
-
-
 class Flusher:
     """Owns when pages are written; one per agent."""
 
@@ -103,9 +77,8 @@ class Flusher:
             monitor.add(family, (), 0)
         self._lock = anyio.Lock()
         self._reconfigured: anyio.Event | None = None
-        self.outputs: list[Output] = []
+        self.outputs = Outputs(store)
         self.numbers = Numbers()
-        self._switches: dict[Lane, Form] = {}
         self.held = ""
         """Why interval flushes are not taking place now, or ""."""
 
@@ -121,61 +94,24 @@ class Flusher:
             self._reconfigured.set()
 
     def attach(
-        self,
-        lane: Lane,
-        protocol: model.Protocol,
-        encoding: Encoding,
-        rules: LabelRules,
-        *,
-        native_histograms: bool = False,
+        self, lane: Lane, protocol: model.Protocol, encoding: Encoding, rules: LabelRules, *, native_histograms: bool = False
     ) -> Output:
         """Send to this lane from now on; lanes with equal protocol and labels share a view."""
-        for output in self.outputs:
-            if output.key == (protocol, rules, native_histograms):
-                output.lanes.append((lane, encoding))
-                return output
-        view: View | Snapshots
-        if protocol is model.Protocol.TEXT:
-            view = Snapshots(self._store, rules)
-        else:
-            view = self._store.add_view(protocol, rules, native_histograms=native_histograms)
-        self.outputs.append(Output(protocol, rules, native_histograms, view, [(lane, encoding)]))
-        return self.outputs[-1]
+        return self.outputs.attach(lane, Form(protocol, encoding), rules, native_histograms)
 
     def switch(self, lane: Lane, form: Form) -> None:
         """Render in another form for this lane, from the first flush that begins when none is on."""
-        self._switches[lane] = form
+        self.outputs.switch(lane, form)
         self._settle_switches()
-
-    def _settle_switches(self) -> None:
-        # In the middle of a walk the lane would get the rest of that flush from neither view.
-        if not self._switches or self.numbers.open:
-            return
-        for lane, form in self._switches.items():
-            for output in list(self.outputs):
-                if all(own is not lane for own, _ in output.lanes):
-                    continue
-                if output.protocol is form.protocol:
-                    output.lanes = [(own, form.encoding if own is lane else encoding) for own, encoding in output.lanes]
-                    continue
-                new = self.attach(lane, *form, output.rules, native_histograms=output.native_histograms)
-                if isinstance(new.view, View) and len(new.lanes) == 1:
-                    new.view.take_for_sent()
-                output.lanes = [pair for pair in output.lanes if pair[0] is not lane]
-                self._drop_unused(output)
-        self._switches.clear()
 
     def detach(self, lane: Lane) -> None:
         """Stop sending to it; a view without lanes goes."""
-        for output in list(self.outputs):
-            output.lanes = [pair for pair in output.lanes if pair[0] is not lane]
-            self._drop_unused(output)
+        self.outputs.detach(lane)
 
-    def _drop_unused(self, output: Output) -> None:
-        if not output.lanes:
-            self.outputs.remove(output)
-            if isinstance(output.view, View):
-                self._store.remove_view(output.view)
+    def _settle_switches(self) -> None:
+        # In the middle of a walk the lane would get the rest of that flush from neither view.
+        if not self.numbers.open:
+            self.outputs.settle_switches()
 
     async def retire(self, lane: Lane) -> None:
         """Stop sending to a lane whose series get other labels: those that it was sent end there, with markers."""
@@ -229,7 +165,7 @@ class Flusher:
             heartbeat = EVERYTHING if reason else self._heartbeat
             self._settle_switches()
             with self.numbers.flush(ms, "") as this:
-                for output in list(self.outputs):
+                for output in self.outputs:
                     if isinstance(output.view, View):
                         await self._walk(output, output.view, this, heartbeat, pace)
                     else:
@@ -250,7 +186,7 @@ class Flusher:
             return
         self._settle_switches()
         with self.numbers.flush(ms, group) as this:
-            for output in list(self.outputs):
+            for output in self.outputs:
                 if isinstance(output.view, View):
                     await self._walk(output, output.view, this, EVERYTHING, False)
 
