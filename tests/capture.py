@@ -70,6 +70,8 @@ class Receiver:
 
     def __init__(self, script: Script) -> None:
         self.requests: list[Request] = []
+        self.unread: list[Request] = []
+        """Those whose answer could not be sent to its end."""
         self.script = script
         self.closing = threading.Event()
         self._lock = threading.Lock()
@@ -98,6 +100,7 @@ class Receiver:
                     self.wfile.write(answer.encoded())
                     receiver.closing.wait(answer.open_seconds)
                 except OSError:  # the sender would not wait, or not read so much
+                    receiver.unread.append(request)
                     self.close_connection = True
 
             def do_GET(self) -> None:  # a sender that asks instead of posting is to be seen too

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import snappy
 
-from agent.model import STALE_NAN_BITS
 from agent.wire import remote_write2_pb2 as v2
 from agent.wire import remote_write_pb2 as v1
 from tests import agents
@@ -26,7 +25,8 @@ from tests.servers import eventually
 
 INTERVAL = 0.25
 """Seconds between two scrapes of each page, and between two flushes."""
-STALE = STALE_NAN_BITS
+STALE = 0x7FF0000000000002
+"""The bits of a staleness marker, as both specifications give them."""
 V2_TYPE = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 
 
@@ -147,6 +147,8 @@ class Captured:
     pages: Pages
     received: Mapping[str, Sequence[Request]]
     """By sink, in the order of arrival."""
+    unread: Mapping[str, Sequence[Request]]
+    """By sink, those whose answer the sender did not read to its end."""
     started_ms: int
     ended_ms: int
     log: str
@@ -228,7 +230,8 @@ def between(
         started = int(time.time() * 1000)
         with agents.agent(home, config_of(served, options, interval, **agent_section)) as agent:
             received = {name: receiver.requests for name, receiver in listening.items()}
-            yield agent, Captured(served, received, started, 0, "", "", -1)
+            unread = {name: receiver.unread for name, receiver in listening.items()}
+            yield agent, Captured(served, received, unread, started, 0, "", "", -1)
 
 
 def capture(

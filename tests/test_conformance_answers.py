@@ -24,7 +24,8 @@ BACKOFF_TRIES = 4
 """At 0, 1, 3 and 7 s."""
 GOOD = 20
 """Series of the page beside the bad one."""
-LARGE = 1 << 20
+LARGE = 16 << 20
+"""Bytes of an answer: more than the buffers of a connection take in."""
 SAID = "Error: Invalid label name '__invalid__'"
 CONTROLS = b'\x1b[31mred\x00 and\r\n{"level":"error"}'
 
@@ -104,9 +105,9 @@ SINKS: dict[str, Sink] = {
     "success_cut": Sink(First(Answer(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart"))),
     "error_words": Sink(always(Answer(400, body=SAID.encode())), (STRICT,)),
     "error_controls": Sink(always(Answer(400, body=CONTROLS)), (STRICT,)),
-    "error_large": Sink(always(Answer(400, body=b"x" * LARGE)), (STRICT,)),
+    "error_large": Sink(First(Answer(400, body=b"x" * LARGE)), (STRICT,)),
     "error_endless": Sink(
-        First(Answer(raw=b"HTTP/1.1 400 Bad\r\nContent-Length: 1048576\r\n\r\n" + b"y" * 65536, open_seconds=30)), (STRICT,)
+        First(Answer(raw=b"HTTP/1.1 400 Bad\r\nContent-Length: 1048576\r\n\r\nand then", open_seconds=30)), (STRICT,)
     ),
     "connection_refused": Sink(options=(("url", f"http://127.0.0.1:{free_port()}/api/v1/write"),)),
     "dns_failure": Sink(options=(("url", "http://receiver.invalid/api/v1/write"),)),
@@ -274,6 +275,10 @@ def test_error_messages_are_escaped(run: Captured) -> None:
 def test_large_error_bodies_are_cut_in_the_log(run: Captured) -> None:
     assert "xxxxxxxx" in run.log
     assert max(map(len, run.log.splitlines())) < 1500
+
+
+def test_large_error_bodies_are_not_read_to_their_end(run: Captured) -> None:
+    assert list(run.unread["error_large"]) == paged(run, "error_large")[:1]
 
 
 @pytest.mark.parametrize("sink", ["error_large", "error_endless"])

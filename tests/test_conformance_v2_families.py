@@ -165,6 +165,10 @@ def native_histogram_timestamp(run: Captured) -> None:
     assert all(run.started_ms < at < run.ended_ms for at in times)
 
 
+def native_histogram_start_timestamp(run: Captured) -> None:
+    assert all(0 < one.histograms[0].start_timestamp <= one.histograms[0].timestamp for one in own_histograms(run))
+
+
 def native_histogram_replaces_classic(run: Captured) -> None:
     names = {dict(one.labels)["__name__"] for one in run.all_series["native"]}
     assert names == {OWN, "rpc_bucket", "rpc_sum", "rpc_count"}  # of a scraped histogram nobody knows whether it is whole
