@@ -14,38 +14,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import psutil
 
-from agent.model import Encoding
-from agent.wire.compress import decompress
-from agent.wire.remote_write_pb2 import WriteRequest
-from tests.bench.null_receiver import FRAME
+from tests.bench.arrived import Arrived
 from tests.bench.peers_agents import AGENTS, command
 from tests.bench.report import Row, show
 
-WINDOW = 3
-"""Intervals of the steady window."""
+WINDOWS = {1: 25, 5: 6}
+"""Intervals of the steady window by their length in seconds; 2 of any longer: enough ticks of the kernel's clock."""
 LINES_PER_TARGET = 100_000
-MAX_BODY = 1 << 26
-
-
-def counted(file: Path) -> tuple[int, int, int]:
-    """Requests, bytes and samples of the targets' own series that arrived."""
-    data = file.read_bytes()
-    at = requests = size = samples = 0
-    while at + FRAME.size <= len(data):
-        encoding, length = FRAME.unpack_from(data, at)
-        body = data[at + FRAME.size : at + FRAME.size + length]
-        at += FRAME.size + length
-        plain = decompress(body, Encoding.ZSTD if encoding == b"zstd" else Encoding.SNAPPY, MAX_BODY)
-        requests, size = requests + 1, size + length
-        for series in WriteRequest.FromString(plain).timeseries:
-            name = next(label.value for label in series.labels if label.name == "__name__")
-            samples += len(series.samples) if name.startswith("ci_") else 0
-    return requests, size, samples
 
 
 def until_served(url: str, targets: int, times: int, seconds: float) -> None:
@@ -75,46 +57,59 @@ def peak_mib(pid: int) -> float:
 def measure(agent: str, series: int, interval: float) -> Row:
     """One agent, alone, from its start to its end."""
     targets = max(1, series // LINES_PER_TARGET)
+    lines = series // targets // 12 * 12
     with tempfile.TemporaryDirectory() as name:
         folder, file = Path(name), Path(name) / "received"
         ends = [sys.executable, "-m", "tests.bench.null_receiver", str(series // targets), str(file)]
         with subprocess.Popen(ends, stdout=subprocess.PIPE, text=True) as null:
             assert null.stdout is not None
             url = f"http://127.0.0.1:{null.stdout.readline().strip()}"
-            argv = command(agent, folder, url, targets, interval)
-            log = (folder / "log").open("wb")
-            running = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "HOME": name})
-            try:
-                row = watch(psutil.Process(running.pid), url, targets, interval)
+            with started(agent, folder, url, url, targets, interval) as running:
+                row = watch(psutil.Process(running.pid), url, targets, lines, interval)
                 running.terminate()
                 running.wait(60)
-                scraped = sum(httpx.get(url + "/served").json().values()) * (series // targets // 12 * 12)
-            finally:
-                running.kill()
-                running.wait()
-                null.kill()
-        _, size, samples = counted(file)
-    used = row.pop("CPU s")
-    assert isinstance(used, float)
-    per_million = used / (WINDOW * series) * 1e6
+                scraped = sum(httpx.get(url + "/served").json().values())
+            null.kill()
+        arrived = Arrived(file)
     return {
         "agent": agent,
         "series": series,
-        "CPU-s/M": per_million,
-        "bytes/sample": size / samples,
-        "lost": scraped - samples,
         **row,
+        "bytes/sample": arrived.bytes / max(1, arrived.samples),
+        "requests": arrived.requests,
+        "twice": arrived.samples - arrived.distinct,
+        # what was scraped while the agent was told to stop may be given up
+        "lost": max(0, (scraped - targets) * lines - arrived.distinct),
     }
 
 
-def watch(process: psutil.Process, url: str, targets: int, interval: float) -> Row:
-    """CPU-seconds of the start with two scrapes, and of the window; the peak of memory after it."""
+@contextmanager
+def started(agent: str, folder: Path, url: str, write: str, targets: int, interval: float) -> Iterator[subprocess.Popen[bytes]]:
+    """The agent as a process while the block runs; what it said is printed when the block fails."""
+    log = folder / "log"
+    with log.open("ab") as out:
+        argv = command(agent, folder, url, write, targets, interval)
+        running = subprocess.Popen(argv, stdout=out, stderr=out, env={**os.environ, "HOME": str(folder)})
+        try:
+            yield running
+        except BaseException:
+            sys.stderr.write(log.read_text(errors="replace")[-4000:])
+            raise
+        finally:
+            running.kill()
+            running.wait()
+
+
+def watch(process: psutil.Process, url: str, targets: int, lines: int, interval: float) -> Row:
+    """CPU-seconds of the start with two scrapes, and per million samples of the window; the peak of memory after it."""
+    window = WINDOWS.get(int(interval), 2)
     until_served(url, targets, 2, 4 * interval + 60)
     time.sleep(interval / 2)
-    start = cpu(process)
-    time.sleep(WINDOW * interval)
+    start, before = cpu(process), sum(httpx.get(url + "/served").json().values())
+    time.sleep(window * interval)
     used = cpu(process) - start
-    return {"CPU s": used, "start CPU-s": start, "peak RSS MiB": peak_mib(process.pid)}
+    scrapes = sum(httpx.get(url + "/served").json().values()) - before
+    return {"CPU-s/M": used / max(1, scrapes) / lines * 1e6, "start CPU-s": start, "peak RSS MiB": peak_mib(process.pid)}
 
 
 def middle(values: list[object]) -> object:
@@ -133,13 +128,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help="between two scrapes; default 5, 10 or 60 by the series")
+    parser.add_argument("--seconds", type=float, help="between two scrapes; default 1, 5 or 45 by the series")
     parser.add_argument("--agent", choices=AGENTS, action="append", help="may be repeated")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     agents, rows = args.agent or list(AGENTS), []
     for series in args.series:
-        interval = args.seconds or (5 if series < 50_000 else 10 if series < 500_000 else 60)
+        interval = args.seconds or (1 if series < 50_000 else 5 if series < 500_000 else 45)
         found: dict[str, list[Row]] = {agent: [] for agent in agents}
         for run in range(args.runs):
             for n in range(len(agents)):
