@@ -160,9 +160,9 @@ def test_a_bug_in_the_core_ends_the_process_with_a_traceback(tmp_path: Path) -> 
     assert "ZeroDivisionError" in found.output()
 
 
-def test_every_number_of_its_own_is_shown_by_a_working_agent(start_agent: StartAgent) -> None:
+def test_every_number_of_its_own_is_shown_by_a_working_agent(start_agent: StartAgent, tmp_path: Path) -> None:
     with target("x 1\n") as served, hostile(b"HTTP/1.1 204 X\r\nDate: Mon, 16 Nov 2026 12:00:00 GMT\r\n\r\n") as url:
-        config = pushing(url)
+        config = pushing(url, state_dir=str(tmp_path / "kept"))
         config["sources"]["t"] = {"type": "scrape", "interval_seconds": 1, "targets": [{"url": served.url}]}
         config["sources"]["down"] = {"type": "scrape", "interval_seconds": 1, "targets": [{"url": "http://127.0.0.1:1"}]}
         agent = start_agent(config)

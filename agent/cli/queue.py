@@ -76,7 +76,7 @@ def queues_text(answer: Mapping[str, Any], now: float) -> str:
             f"{queue['samples']:,}",
             f"{queue['bytes']:,}",
             _ago(queue["oldest_created"], now),
-            _ago(queue["newest_created"], now),
+            f"cannot be read: {clean(queue['problem'])}" if queue.get("problem") else _ago(queue["newest_created"], now),
         )
         for queue in answer["queues"]
     ]

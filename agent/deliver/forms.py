@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from agent.model import Block, Form
+from agent.model import Block, Form, Protocol
 
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 86_400.0
 """A better form that was not understood is tried again this often: receivers are upgraded."""
+
+
+_ALIKE = {protocol: protocol in (Protocol.REMOTE_WRITE, Protocol.REMOTE_WRITE_2) for protocol in Protocol}
+"""Whether there is a way from a protocol to others."""
 
 
 class Forms:
@@ -38,9 +42,12 @@ class Forms:
         return self._at > 0
 
     def wanted(self, block: Block, now: float) -> Form:
-        """The form to send a block in: the current one, once a day the best."""
+        """The form to send a block in: the current one, once a day the best.
+
+        Also for a block that waited since the sink was configured otherwise: every remote-write form can be any other.
+        """
         own = Form(block.protocol, block.encoding)
-        if own not in self._forms:
+        if not self._forms or not _ALIKE[own.protocol] or not _ALIKE[self._forms[0].protocol]:
             return own
         if self._at and now - self._asked >= PROBE_SECONDS:
             self._asked = now

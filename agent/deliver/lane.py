@@ -98,7 +98,9 @@ class Lane(Generic[Item]):
         self._mark = 0
         """What has a sequence up to this is a backlog."""
         self._woken: anyio.Event | None = None
-        self._emptied: anyio.Event | None = None
+        self._settled: anyio.Event | None = None
+        """Set when nothing is pending any more, and when a try failed."""
+        self._failed = False
 
     def offer(self, item: Item) -> None:
         """Have `item` delivered; never waits. What no longer fits is dropped and counted, oldest first."""
@@ -125,13 +127,17 @@ class Lane(Generic[Item]):
         finally:
             self._hosts.leave(self._host, self._pause.hurry)
 
-    async def drained(self) -> None:
-        """Wait until nothing is pending; a lane that rests between retries tries once more at once."""
+    async def drained(self, *, patient: bool = True) -> None:
+        """Wait until nothing is pending; a lane that rests between retries tries once more at once.
+
+        Not `patient`: only until a try fails, for what waits is safe where it is.
+        """
         self._pause.hurry()
-        while self._spool.stats().blocks:
-            if self._emptied is None:
-                self._emptied = anyio.Event()
-            await self._emptied.wait()
+        self._failed = False
+        while self._spool.stats().blocks and (patient or not self._failed):
+            if self._settled is None:
+                self._settled = anyio.Event()
+            await self._settled.wait()
 
     def refresh(self, now: float) -> None:
         """Bring the gauges that age up to `now`, seconds since the epoch."""
@@ -199,6 +205,7 @@ class Lane(Generic[Item]):
         except HeldUp as held:
             now = self._clock()
             self._report.held_up(held.outcome, self._pause.failed(held.outcome), now, held.bug)
+            self._failed = True
         finally:
             # Also when cancelled: what was not finished is still owed.
             del self._flying[entry.sequence]
@@ -211,9 +218,9 @@ class Lane(Generic[Item]):
                 self._spool.requeue(entry.sequence)
             self.refresh(self._clock())
             self._wake()
-        if self._emptied is not None and not self._spool.stats().blocks:
-            self._emptied.set()
-            self._emptied = None
+        if self._settled is not None and (self._failed or not self._spool.stats().blocks):
+            self._settled.set()
+            self._settled = None
 
     def _answered(self) -> None:
         """The receiver took something, or refused it: it is there."""

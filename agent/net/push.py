@@ -21,7 +21,7 @@ from agent.net.client import Client, shown
 from agent.net.credentials import CredentialError
 from agent.net.words import MAX_WORDS, escaped, failure
 
-__all__ = ["MAX_WORDS", "Request", "Rules", "Speech", "escaped", "outcome", "push", "retry_after", "rules"]
+__all__ = ["MAX_WORDS", "Request", "Rules", "escaped", "outcome", "push", "retry_after", "rules"]
 
 MAX_BODY_BYTES = 8 * 1024
 """Read of an answer's body; enough for any explanation, and what is longer closes the connection."""
@@ -76,39 +76,32 @@ def verdict(status: int, rules: Rules) -> Verdict:
     return Retry  # 5xx, and what is no status at all
 
 
-class Speech(Enum):
-    """What is known of whether the receiver understands the form of a request."""
-
-    PLAIN = "plain"
-    """The simplest form there is: who does not understand it is not the receiver we want."""
-    KNOWN = "known"
-    """It took this form before."""
-    TRIED = "tried"
-    """It may not know this form, and there is a simpler one."""
-
-
 def outcome(
     status: int,
     headers: Mapping[str, str],
     words: str,
     now: float,
     rules: Rules,
-    speech: Speech = Speech.PLAIN,
+    *,
+    simplest: bool = True,
     counted: bool = False,
 ) -> Outcome:
     """What an answer means. `words` is what the receiver said, already cut and escaped; `now` in seconds.
 
-    `counted`: the request was remote-write 2.0, whose receivers say how much they wrote; of other requests such
-    headers mean nothing (remote-write 2.0 specification, "Required Written Response Headers").
+    `simplest`: there is no simpler form of the request; who does not understand it is not the receiver we want. Of any
+    other a 400 may mean that, even from one that took the form before: it may be an older one behind the same address,
+    and what is bad is refused in the simpler form too. `counted`: the request was remote-write 2.0, whose receivers say
+    how much they wrote; of other requests such headers mean nothing (2.0 specification, "Required Written Response
+    Headers").
     """
     code, kind = str(status), verdict(status, rules)
     reason = f"{status} {_phrase(status)}".rstrip() + (f": {words}" if words else "")
     written = _written(headers) if counted else None
     if counted and written is None and 200 <= status < 300:
         return Unsupported(code, f"{status}, but not what was written: a receiver of remote-write 1.0, which stored nothing")
-    if status == 415 and speech is not Speech.PLAIN:
+    if status == 415 and not simplest:
         return Unsupported(code, reason)
-    if status == 400 and written is None and speech is Speech.TRIED:
+    if status == 400 and written is None and not simplest:
         return Unsupported(code, reason)
     if kind is Accepted:
         return Accepted(code, http_date(headers.get("date")), written=written)
@@ -179,7 +172,8 @@ class Request:
     url: str
     headers: Mapping[str, str]
     content: bytes | None
-    speech: Speech = Speech.PLAIN
+    simplest: bool = True
+    """There is no simpler form of it."""
     counted: bool = False
     """It is remote-write 2.0."""
 
@@ -239,7 +233,9 @@ async def _once(
     headers = {**request.headers, "Accept-Encoding": "identity"}
     async with client.stream(request.method, request.url, headers, request.content, {"trace": trace}) as response:
         words = await _words(response)
-        found = outcome(response.status_code, response.headers, words, clock(), rules, request.speech, request.counted)
+        found = outcome(
+            response.status_code, response.headers, words, clock(), rules, simplest=request.simplest, counted=request.counted
+        )
         return found, _followed(request.url, response)
 
 

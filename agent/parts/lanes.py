@@ -156,9 +156,12 @@ class Lanes:
         self._stopped.clear()
 
     async def drain(self, grace_seconds: float) -> list[str]:
-        """Wait until nothing waits to be sent, at most so long; the names of the sinks where something still does."""
+        """Wait until nothing waits to be sent, at most so long; the names of the sinks where something still does.
+
+        What is kept on disk is not waited for once a try has failed: the next start sends it.
+        """
         with anyio.move_on_after(grace_seconds):
-            await all_of(running.lane.drained for running in self.running.values())
+            await all_of(partial(lane.lane.drained, patient=lane.queue.disk is None) for lane in self.running.values())
         return [name for name, running in self.running.items() if running.lane.status()["queue_blocks"]]
 
     def failures(self) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from pydantic import Field
 
-from agent.model import Accepted, Block, Encoding, Form, Outcome, Protocol
+from agent.model import Block, Encoding, Form, Outcome, Protocol
 from agent.net.client import Client, HttpSinkOptions, shown
-from agent.net.push import Request, Rules, Speech, push
+from agent.net.push import Request, Rules, push
 from agent.plugin import Fsync, Policy, Section
 
 VICTORIAMETRICS_IN_FLIGHT = 4
@@ -78,7 +78,6 @@ class PostSink:
         self._rules = rules
         self._clock = clock
         self._plain = list(headers)[-1]
-        self._understood: set[Form] = set()
 
     @property
     def url(self) -> str:
@@ -95,13 +94,9 @@ class PostSink:
         form = Form(block.protocol, block.encoding)
         packed = {} if block.encoding is Encoding.IDENTITY else {"Content-Encoding": block.encoding.value}
         headers = {**self._headers.get(form, self._headers[self._plain]), **packed}
-        speech = Speech.PLAIN if form == self._plain else Speech.KNOWN if form in self._understood else Speech.TRIED
         counted = block.protocol is Protocol.REMOTE_WRITE_2
-        request = Request("POST", self._client.url, headers, block.payload, speech, counted)
-        outcome = await push(self._client, request, self._clock, self._rules)
-        if isinstance(outcome, Accepted):
-            self._understood.add(form)
-        return outcome
+        request = Request("POST", self._client.url, headers, block.payload, form == self._plain, counted)
+        return await push(self._client, request, self._clock, self._rules)
 
     async def aclose(self) -> None:
         """Close the connections; what was posted stays."""

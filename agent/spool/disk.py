@@ -78,6 +78,8 @@ class DiskQueue:
         self._changed = anyio.Event()
         self._not_before = 0.0
         """On the event loop's clock: the disk failed, and is left alone until then."""
+        self._unreadable = False
+        """A segment could not be read: the lane is woken to try again."""
         self._trim()
 
     # -- what a lane asks --------------------------------------------------------------------------
@@ -100,8 +102,14 @@ class DiskQueue:
         while (record := self._index.first(after)) is not None:
             if self._fsync is Fsync.ALWAYS and record.place < Place.SYNCED:
                 return None
-            if record.block is None:
-                record.block = self._read(record)
+            try:
+                record.block = record.block or self._read(record)
+            except OSError as error:
+                # Too many open files, a disk that is gone for a moment: the block is not.
+                self._report.unreadable(self.writer.path(record.segment), error)
+                self._unreadable = True
+                self._changed.set()
+                return None
             if record.block is None:
                 self._losses["corrupt"] += record.samples
                 self._report.corrupt(self.folder, record)
@@ -154,7 +162,10 @@ class DiskQueue:
         for record in self._index.ascending():
             if len(found) >= count:
                 break
-            block = record.block or self._read(record)
+            try:
+                block = record.block or self._read(record)
+            except OSError:
+                continue
             if block is not None:
                 found.append(Head.of(record.sequence, block))
         return found
@@ -177,6 +188,10 @@ class DiskQueue:
     async def run(self) -> None:
         """Keep what waits on disk until cancelled."""
         while True:
+            if self._unreadable:
+                await anyio.sleep(AGAIN_SECONDS)
+                self._unreadable = False
+                self._wake()
             self._changed = anyio.Event()
             wait = self._due_in(self._monotonic())
             if wait is None or wait > 0:
@@ -236,6 +251,8 @@ class DiskQueue:
             self._index.moved(record, Place.SYNCED if order.sync else Place.WRITTEN)
             if sequence not in self._index.taken:
                 record.block = None
+        for number in done.begun:
+            self._left.setdefault(number, 0)
         for number in done.removed:
             self._left.pop(number, None)
         self._not_before = now + AGAIN_SECONDS if done.error is not None else 0.0
@@ -284,12 +301,10 @@ class DiskQueue:
         return next((record for record in free if not record.events), free[0] if free else None)
 
     def _read(self, record: Record) -> Block | None:
-        """A block from its segment; None where the bytes are not what was written."""
-        path = self.writer.path(record.segment)
+        """A block from its segment; None where the bytes are not what was written, or are gone. Raises OSError."""
         try:
-            data = self._files.read(path, record.offset, FRAME_BYTES + record.size)
-        except OSError as error:
-            self._report.unreadable(path, error)
+            data = self._files.read(self.writer.path(record.segment), record.offset, FRAME_BYTES + record.size)
+        except FileNotFoundError:
             return None
         return block_in(data, record)
 

@@ -48,6 +48,8 @@ class QueueInfo:
     bytes: int
     oldest_created: float | None
     newest_created: float | None
+    problem: str = ""
+    """Why its files cannot be read; the counts are then of nothing."""
     locked_by: int | None = None
     """The process that uses it, where that is not us: the counts are then as the files tell."""
 
@@ -170,8 +172,9 @@ def _info(folder: Path, departed: bool) -> QueueInfo:
         found = recover(RealFiles(), folder)
         created = [record.created for record in found.index.records.values()]
         counts = len(created), found.index.samples, found.index.bytes
-    except (OSError, ConfigError):
-        created, counts = [], (0, 0, 0)
+        problem = ""
+    except (OSError, ConfigError) as error:
+        created, counts, problem = [], (0, 0, 0), str(error)
     return QueueInfo(
         folder.name,
         about.get("type", ""),
@@ -180,6 +183,7 @@ def _info(folder: Path, departed: bool) -> QueueInfo:
         *counts,
         min(created, default=None),
         max(created, default=None),
+        problem,
         _holder(folder),
     )
 

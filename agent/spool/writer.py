@@ -12,7 +12,7 @@ from typing import NamedTuple
 from agent.model import Block
 from agent.spool import cursor
 from agent.spool.files import Files
-from agent.spool.segment import SEGMENT_BYTES, encode, segment_header
+from agent.spool.segment import FRAME_BYTES, SEGMENT_BYTES, encode, segment_header
 
 SEGMENT_MAX_BYTES = 8 << 20
 """A segment that has reached this gets no more frames; whole segments are what a drain gives back to the disk."""
@@ -48,6 +48,8 @@ class Done:
     """All that was written is synced."""
     cursor: bool = False
     removed: list[int] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)
+    """Segments made for it."""
     error: OSError | None = None
     bytes: int = 0
     fsyncs: int = 0
@@ -86,16 +88,21 @@ class Writer:
             if order.cursor is not None:
                 cursor.write(self._files, self._folder, order.cursor, order.sync)
                 done.cursor = True
-            for number in order.unneeded:
-                if number == self.current:
-                    self._leave()
-                self._files.unlink(path_of(self._folder, number))
-                done.removed.append(number)
+            self._remove(order, done)
         except OSError as error:
             done.error = error
             # After a failed write or fsync nobody knows what the segment holds: nothing more goes into it.
             self._leave()
+            with suppress(OSError):
+                self._remove(order, done)  # what nobody wants may be what fills the disk
         return done
+
+    def _remove(self, order: Order, done: Done) -> None:
+        for number in order.unneeded:
+            if number == self.current:
+                self._leave()
+            self._files.unlink(path_of(self._folder, number))
+            done.removed.append(number)
 
     def close(self) -> None:
         """Let go of the segment."""
@@ -103,15 +110,15 @@ class Writer:
 
     def _write(self, order: Order, done: Done) -> None:
         for sequence, block in order.blocks:
+            needed = self._reserve + FRAME_BYTES + SEGMENT_BYTES + len(block.payload)
+            if self._files.space(self._folder).free < needed:
+                raise OSError(ENOSPC, f"less than {needed:,} bytes are free")
             if self._handle is None or self._size >= SEGMENT_MAX_BYTES:
                 if self._handle is not None and order.sync and done.written:
                     self._sync(done)
-                self._begin()
+                self._begin(done)
             assert self._handle is not None
             frame = encode(sequence, block, self._samples, self._frames)
-            free = self._files.space(self._folder).free
-            if free < self._reserve + len(frame):
-                raise OSError(ENOSPC, f"less than {self._reserve + len(frame):,} bytes are free")
             self._files.append(self._handle, frame)
             done.written.append(Written(sequence, self.current, self._size))
             done.bytes += len(frame)
@@ -119,10 +126,11 @@ class Writer:
             self._samples += block.samples
             self._frames += 1
 
-    def _begin(self) -> None:
+    def _begin(self, done: Done) -> None:
         self._leave()
         number = self._next
         self._next += 1
+        done.begun.append(number)
         self._handle = self._files.create(path_of(self._folder, number))
         self._files.append(self._handle, segment_header())
         self.current, self._size, self._samples, self._frames = number, SEGMENT_BYTES, 0, 0
