@@ -187,3 +187,30 @@ async def test_a_block_that_is_none_of_ours_is_dropped_alone() -> None:
 
     assert sink.stored == [1, 2]
     assert monitor.value(report.DROPPED, ("vm", "corrupt")) == 7
+
+
+@pytest.mark.parametrize("configured", [Policy(forms=(PLAIN,)), VICTORIA, Policy(forms=(V2, PLAIN))])
+@pytest.mark.parametrize("waited", [PLAIN, ZSTD, V2])
+async def test_what_waited_in_another_form_is_sent_in_the_configured_one(configured: Policy, waited: Form) -> None:
+    sink = Knowing(*configured.forms)
+
+    await deliver(history_lane(sink, policy=configured), recoded(block(1, 2), waited))
+
+    assert [form_of(sent) for sent in sink.sent] == [configured.forms[0]]
+    assert sink.stored == [1, 2]
+
+
+async def test_a_receiver_that_was_rolled_back_is_sent_the_simpler_form() -> None:
+    sink = Knowing(PLAIN, ZSTD)
+    lane = history_lane(sink, policy=VICTORIA)
+
+    async with running(lane):
+        lane.offer(zstd(1))
+        await lane.drained()
+        sink.forms.remove(ZSTD)
+        lane.offer(zstd(2))
+        lane.offer(zstd(3))
+        await lane.drained()
+
+    assert [form_of(sent) for sent in sink.sent] == [ZSTD, ZSTD, PLAIN, PLAIN]
+    assert sink.stored == [1, 2, 3]

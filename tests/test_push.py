@@ -15,7 +15,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model import Accepted, Misconfigured, Outcome, Rejected, Retry, TooLarge
+from agent.model import Accepted, Misconfigured, Outcome, Rejected, Retry, TooLarge, Unsupported
 from agent.net.client import Client, TransportOptions
 from agent.net.push import MAX_WORDS, Request, Rules, escaped, outcome, push, retry_after
 from tests import loopback
@@ -322,3 +322,23 @@ async def test_a_redirect_that_would_lose_the_body_is_not_followed(code: int) ->
     assert "/login" in found.reason
     assert "hidden" not in found.reason
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_400_to_any_but_the_simplest_form_may_be_about_the_form(counted: bool) -> None:
+    found = outcome(400, {}, "", NOW, Rules.CAREFUL, simplest=False, counted=counted)
+
+    assert isinstance(found, Unsupported)
+
+
+def test_a_400_that_says_what_was_written_is_about_the_data() -> None:
+    headers = {"x-prometheus-remote-write-samples-written": "3", "x-prometheus-remote-write-histograms-written": "2"}
+
+    assert outcome(400, headers, "", NOW, Rules.CAREFUL, simplest=False, counted=True) == Rejected("400", "400 Bad Request", 5)
+    assert isinstance(outcome(400, headers, "", NOW, Rules.CAREFUL, simplest=False), Unsupported)
+
+
+@pytest.mark.parametrize("said", [{}, {"x-prometheus-remote-write-samples-written": "many"}])
+def test_a_2xx_to_2_0_that_does_not_say_what_was_written_stored_nothing(said: dict[str, str]) -> None:
+    assert isinstance(outcome(204, said, "", NOW, Rules.CAREFUL, simplest=False, counted=True), Unsupported)
+    assert outcome(204, said, "", NOW, Rules.CAREFUL) == Accepted("204", None)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
 
-import anyio
 import pytest
 
-from agent.errors import ConfigError, TemporaryError
 from agent.model import Block, Encoding, Protocol
-from agent.plugin import Fsync, Policy
-from agent.selfmon import SelfMonitor
+from agent.plugin import Fsync
 from agent.spool import report
 from agent.spool.disk import MEMORY_MAX_BYTES, STUCK_MAX_BYTES
-from agent.spool.folder import OpenQueue, listing, open_queue
-from agent.spool.quarantine import Quarantine
-from agent.spool.segment import SEGMENT_BYTES, SEGMENT_MAGIC
 from agent.spool.writer import SEGMENT_MAX_BYTES
 from tests.spooling import Spooling, block, drained, number_of
 
@@ -195,6 +187,60 @@ def refusing(handle: int) -> None:
     raise OSError(EIO, f"handle {handle} cannot be synced")
 
 
+def test_a_disk_that_stays_full_is_not_filled_with_empty_segments() -> None:
+    spooling = Spooling()
+    spooling.queue.put(block(1))
+    spooling.pass_time(2)
+    spooling.disk.free = 0
+    for number in range(2, 20):
+        spooling.queue.put(block(number))
+        spooling.pass_time(10)
+
+    assert len(files(spooling)) == 1
+
+
+def test_what_a_failed_write_left_is_removed_once_the_disk_works() -> None:
+    spooling = Spooling()
+    original = spooling.disk.fsync
+    spooling.disk.fsync = refusing  # type: ignore[method-assign]
+    spooling.queue.put(block(1))
+    for _ in range(5):
+        spooling.pass_time(10)
+    spooling.disk.fsync = original  # type: ignore[method-assign]
+    spooling.pass_time(10)
+    spooling.pass_time(10)
+
+    assert len([name for name in files(spooling) if name.endswith(".seg")]) == 1
+
+
+def test_a_read_that_fails_for_a_moment_costs_nothing() -> None:
+    spooling = Spooling()
+    spooling.queue.put(block(1))
+    spooling.pass_time(2)
+    original = spooling.disk.read
+    spooling.disk.read = unreadable  # type: ignore[method-assign]
+    meanwhile = spooling.queue.take()
+    spooling.disk.read = original  # type: ignore[method-assign]
+
+    assert meanwhile is None
+    assert dict(spooling.queue.losses()) == {}
+    assert [number_of(one) for one in drained(spooling.queue)] == [1]
+
+
+def test_a_segment_that_somebody_removed_is_counted() -> None:
+    spooling = Spooling()
+    spooling.queue.put(block(1, samples=7))
+    spooling.pass_time(2)
+    spooling.disk.now.clear()
+
+    assert spooling.queue.take() is None
+    assert dict(spooling.queue.losses()) == {"corrupt": 7}
+
+
+def unreadable(path: Path, offset: int, size: int) -> bytes:
+    raise OSError(EIO, f"{size} bytes at {offset} of {path} cannot be read")
+
+
 def test_a_block_that_no_frame_can_hold_is_given_up_alone() -> None:
     spooling = Spooling()
     spooling.queue.put(Block(b"x", Protocol.IMPORT, Encoding.GZIP, 3, 1, float("nan")))
@@ -217,96 +263,3 @@ def test_a_hundred_thousand_blocks_are_as_quick_as_a_hundred() -> None:
         steps += 1
 
     assert steps == 100_000
-
-
-# -- folders -------------------------------------------------------------------------------------------
-
-
-def opened(root: Path, kind: str = "remote_write", url: str = URL) -> OpenQueue:
-    return open_queue(root, "vm", kind, url, Policy(), SelfMonitor())
-
-
-async def put_and_close(root: Path) -> None:
-    queue = opened(root)
-    queue.queue.put(block(1))
-    queue.close()
-
-
-def test_two_on_one_folder_are_refused_by_name(tmp_path: Path) -> None:
-    first = opened(tmp_path)
-
-    with pytest.raises(TemporaryError, match=f"queue .*vm is in use by process {os.getpid()}"):
-        opened(tmp_path)
-    anyio.run(closing, first)
-
-
-async def closing(queue: OpenQueue) -> None:
-    queue.close()
-
-
-def test_a_later_format_is_refused_by_name(tmp_path: Path) -> None:
-    anyio.run(put_and_close, tmp_path)
-    segment = next((tmp_path / "vm").glob("*.seg"))
-    data = bytearray(segment.read_bytes())
-    start = len(SEGMENT_MAGIC) + 3
-    data[start : start + 4] = (99).to_bytes(4, "little")
-    from zlib import crc32
-
-    data[SEGMENT_BYTES - 4 : SEGMENT_BYTES] = crc32(bytes(data[: SEGMENT_BYTES - 4])).to_bytes(4, "little")
-    segment.write_bytes(data)
-
-    with pytest.raises(ConfigError, match=r"\.seg: format version 99, this cipush reads up to 1"):
-        opened(tmp_path)
-
-
-def test_another_address_keeps_the_queue(tmp_path: Path) -> None:
-    anyio.run(put_and_close, tmp_path)
-
-    queue = opened(tmp_path, url="http://other/")
-
-    assert queue.queue.stats().blocks == 1
-    assert json.loads((tmp_path / "vm" / "sink.json").read_text())["url"] == "http://other/"
-    anyio.run(closing, queue)
-
-
-def test_another_type_sets_the_old_queue_aside(tmp_path: Path) -> None:
-    anyio.run(put_and_close, tmp_path)
-
-    queue = opened(tmp_path, kind="vm_import")
-    found = listing(tmp_path, ["vm"])
-    anyio.run(closing, queue)
-
-    assert [(info.name, info.departed, info.blocks) for info in found] == [
-        ("vm", False, 0),
-        ("vm.remote_write.1", True, 1),
-    ]
-
-
-# -- quarantine ----------------------------------------------------------------------------------------
-
-
-def test_the_last_few_refused_blocks_are_kept(tmp_path: Path) -> None:
-    quarantine = Quarantine(tmp_path / "q", keep=3)
-    for number in range(5):
-        quarantine.keep(block(number, samples=number), "400", f"bad {number}", 1_700_000_000.0)
-
-    bodies = sorted((tmp_path / "q").glob("*.body"))
-    about = [json.loads(body.with_suffix(".json").read_text()) for body in bodies]
-
-    assert [body.read_bytes() for body in bodies] == [block(number).payload for number in (2, 3, 4)]
-    assert [(one["code"], one["reason"], one["samples"]) for one in about] == [("400", f"bad {n}", n) for n in (2, 3, 4)]
-    assert len(list((tmp_path / "q").iterdir())) == 6
-
-
-def test_a_quarantine_that_cannot_be_written_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "file").write_text("in the way")
-    quarantine = Quarantine(tmp_path / "file")
-
-    for number in range(3):
-        quarantine.keep(block(number), "400", "bad", 1.0)
-
-    assert caplog.text.count("refused blocks cannot be kept in") == 1
-
-
-def test_without_a_folder_nothing_is_kept() -> None:
-    Quarantine(None).keep(block(1), "400", "bad", 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -27,6 +28,10 @@ def effective(loaded: Loaded) -> str:
     return redact("".join(f"{text:<{width}}  # {origin}\n" if origin else f"{text}\n" for text, origin in lines))
 
 
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
+"""How an address begins; a regex such as `https?://x` does not, and is shown as it is."""
+
+
 def scalar(value: object) -> str:
     """One value as YAML writes it on one line."""
     if isinstance(value, Secret):
@@ -37,7 +42,7 @@ def scalar(value: object) -> str:
         return str(int(value))
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(scalar(item) for item in value) + "]"
-    if isinstance(value, str) and "://" in value:
+    if isinstance(value, str) and _ADDRESS.match(value):
         return json.dumps(_without_query(value), ensure_ascii=False)
     return json.dumps(value, ensure_ascii=False, default=str)
 
