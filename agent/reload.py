@@ -118,7 +118,8 @@ class Reloader:
             if loaded.files != self._files:
                 self._files, self._seen = loaded.files, digests(loaded.files)
             await self._take_over(loaded)
-        except CipushError as error:
+        except (CipushError, OSError) as error:
+            # An OSError is the machine's: no descriptor left to read a file or to import a plugin with.
             self.problem = redact(str(error))
             self._monitor.set(RELOAD_OK, (), 0)
             self._monitor.add(RELOADS, ("refused",))

@@ -70,7 +70,8 @@ class DiskQueue:
         self._finished = found.finished
         self._left = found.left
         """Segment -> frames in it that are still wanted."""
-        self._cursor_due = bool(found.index.records or found.left)
+        self._cursor_since = monotonic() if found.index.records or found.left else None
+        """When the cursor began to lag behind, on the queue's clock; None = it does not."""
         self._fresh: deque[Record] = deque()
         """Blocks that are nowhere but in memory, oldest first; some are finished meanwhile."""
         self._losses: Counter[str] = Counter(found.losses)
@@ -210,8 +211,9 @@ class DiskQueue:
                 due = now
             elif self._fsync is Fsync.INTERVAL:
                 due = fresh.since + self._interval
-        if self._cursor_due:
-            due = min(due, now + self._interval) if due is not None else now + self._interval
+        if self._cursor_since is not None:
+            cursor_due = self._cursor_since + self._interval
+            due = cursor_due if due is None else min(due, cursor_due)
         if due is None:
             return None
         return max(due, self._not_before) - now
@@ -233,18 +235,18 @@ class DiskQueue:
         # The segment that is written is let go of only when nothing is to be written into it.
         idle = not blocks and (everything or not self._index.records)
         unneeded = [number for number, left in self._left.items() if not left and (idle or number != self.writer.current)]
-        return Order(blocks, sync, cursor.encode(self.last, self._finished) if self._cursor_due or unneeded else None, unneeded)
+        return Order(blocks, sync, cursor.encode(self.last, self._finished) if self._cursor_since is not None or unneeded else None, unneeded)
 
     def note(self, order: Order, done: Done) -> None:
         """Take in what came of an order."""
         now = self._monotonic()
         if order.cursor is not None and done.cursor:
-            self._cursor_due = False
+            self._cursor_since = None
         for sequence, segment, offset in done.written if done.synced or (done.error is None and not order.sync) else ():
             self._left.setdefault(segment, 0)
             record = self._index.records.get(sequence)
             if record is None or record.place is not Place.MEMORY:
-                self._cursor_due = True  # accepted while it was being written: its frame is not wanted
+                self._lag(now)  # accepted while it was being written: its frame is not wanted
                 continue
             self._left[segment] += 1
             record.segment, record.offset = segment, offset
@@ -268,7 +270,7 @@ class DiskQueue:
                 break
             done = self.writer.perform(order)
             self.note(order, done)
-            if done.error is not None or not self._cursor_due:
+            if done.error is not None or self._cursor_since is None:
                 break
         self.writer.close()
 
@@ -283,7 +285,12 @@ class DiskQueue:
         self._finished.add(record.sequence)
         if on_disk:
             self._left[record.segment] -= 1
-            self._cursor_due = True
+            self._lag(self._monotonic())
+
+    def _lag(self, now: float) -> None:
+        """The cursor file does not tell the truth any more."""
+        if self._cursor_since is None:
+            self._cursor_since = now
             self._changed.set()
 
     def _trim(self) -> None:
