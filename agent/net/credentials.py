@@ -10,7 +10,7 @@ import httpx
 
 from agent.errors import ConfigError
 from agent.net.options import BasicAuth, TransportOptions
-from agent.secret import Secret
+from agent.secret import Changing, Secret
 
 MAX_CREDENTIAL_BYTES = 64 * 1024
 """A larger credential file is a wrong path."""
@@ -34,6 +34,7 @@ class FileSecret:
     def __init__(self, where: str, path: str) -> None:
         self._path = Path(path)
         self._stamp: tuple[int, int, int] | None = None
+        self._values = Changing()
         self._text = Secret("")
         try:
             self._refresh()
@@ -57,7 +58,7 @@ class FileSecret:
         text = raw.decode("ascii", "replace").strip()
         if len(raw) > MAX_CREDENTIAL_BYTES or not text or not text.isprintable() or not text.isascii():
             raise ValueError("it must hold one line of ASCII text")
-        self._text, self._stamp = Secret(text), stamp
+        self._text, self._stamp = self._values.renew(text), stamp
 
 
 class Fixed:
@@ -91,6 +92,7 @@ class Login:
     def __init__(self, where: str, options: BasicAuth) -> None:
         self.username = options.username
         self._password = options.password
+        self._encoded = Changing()
         self._file = FileSecret(f"{where}.password_file", options.password_file) if options.password_file else None
 
     def password(self) -> str:
@@ -100,4 +102,4 @@ class Login:
     def header(self) -> str:
         """What HTTP sends of it."""
         encoded = b64encode(f"{self.username}:{self.password()}".encode()).decode()
-        return f"Basic {Secret(encoded).reveal()}"  # a Secret is known to the redaction
+        return f"Basic {self._encoded.renew(encoded).reveal()}"  # known to the redaction

@@ -12,7 +12,7 @@ import httpx
 from agent.net.credentials import CredentialError, FileSecret
 from agent.net.options import OAuth2, shown
 from agent.net.words import escaped, failure
-from agent.secret import Secret
+from agent.secret import Changing
 
 TOKEN_SECONDS = 10.0
 """Longest time for one token request."""
@@ -33,7 +33,8 @@ class Tokens:
         path = options.client_secret_file
         self._file = FileSecret(f"{where}.oauth2.client_secret_file", path) if path else None
         self._http = http
-        self._header = Secret("")
+        self._tokens, self._logins = Changing(), Changing()
+        self._header = ""
         self._until = 0.0
         self._lock = anyio.Lock()
         self._failures = 0
@@ -44,7 +45,7 @@ class Tokens:
         failures = self._failures
         async with self._lock:
             if self._header and anyio.current_time() < self._until:
-                return self._header.reveal()
+                return self._header
             if self._failed is not None and failures != self._failures:
                 # It failed while this request waited for it.
                 raise CredentialError(self._failed.reason, retry=self._failed.retry)
@@ -57,7 +58,7 @@ class Tokens:
 
     def refused(self, header: str) -> None:
         """The peer did not take it: the next request fetches another."""
-        if self._header.reveal() == header:
+        if self._header == header:
             self._until = 0.0
 
     async def aclose(self) -> None:
@@ -89,12 +90,11 @@ class Tokens:
             raise self._error("the answer holds no usable access_token")
         if str(answer.get("token_type", "bearer")).lower() != "bearer":
             raise self._error("the token is not of the type bearer")
-        Secret(token)  # known to the redaction from here on
-        self._header = Secret(f"Bearer {token}")
+        self._header = f"Bearer {self._tokens.renew(token).reveal()}"  # known to the redaction from here on
         life = _life(answer.get("expires_in"))
         self._until = anyio.current_time() + life - min(MARGIN_SECONDS, life / 10)
         self._failed = None
-        return self._header.reveal()
+        return self._header
 
     async def _ask(self) -> tuple[int, bytes]:
         options = self._options
@@ -104,7 +104,7 @@ class Tokens:
         secret = (self._file.current() if self._file else options.client_secret).reveal()
         login = b64encode(f"{quote_plus(options.client_id)}:{quote_plus(secret)}".encode()).decode()
         headers = {
-            "Authorization": f"Basic {Secret(login).reveal()}",
+            "Authorization": f"Basic {self._logins.renew(login).reveal()}",
             "Content-Type": "application/x-www-form-urlencoded",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
