@@ -5,15 +5,12 @@ from __future__ import annotations
 from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
 
-import anyio
 import pytest
 
 from agent.model import Block, Encoding, Protocol
-from agent.plugin import Fsync, Policy
-from agent.selfmon import SelfMonitor
+from agent.plugin import Fsync
 from agent.spool import report
 from agent.spool.disk import MEMORY_MAX_BYTES, STUCK_MAX_BYTES
-from agent.spool.folder import open_queue
 from agent.spool.writer import SEGMENT_MAX_BYTES
 from tests.spooling import Spooling, block, drained, number_of
 
@@ -108,26 +105,6 @@ def test_a_drained_queue_gives_the_disk_back() -> None:
     assert len([name for name in full if name.endswith(".seg")]) == 30 * (1 << 20) // SEGMENT_MAX_BYTES + 1
     assert len(half) < len(full)
     assert files(spooling) == ["cursor"]
-
-
-@pytest.mark.anyio
-async def test_its_own_loop_writes_the_cursor_after_a_drain_and_gives_the_disk_back(tmp_path: Path) -> None:
-    policy = Policy(fsync_interval_seconds=0.05)
-    opened = open_queue(tmp_path, "vm", "remote_write", "http://127.0.0.1:1/", policy, SelfMonitor())
-    queue, emptied = opened.queue, anyio.Event()
-    queue.listen(lambda: None if list((tmp_path / "vm").glob("*.seg")) or not queue.last else emptied.set())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(queue.run)
-        queue.put(block(1))
-        while not queue.stats().disk_bytes:
-            await anyio.sleep(0.02)
-        drained(queue)
-        with anyio.fail_after(10):
-            await emptied.wait()
-        tasks.cancel_scope.cancel()
-    opened.close()
-
-    assert (tmp_path / "vm" / "cursor").exists()
 
 
 def test_sequences_grow_over_restarts() -> None:

@@ -56,22 +56,25 @@ def test_a_later_format_is_refused_by_name(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_another_address_keeps_the_queue(tmp_path: Path) -> None:
-    anyio.run(put_and_close, tmp_path)
+@pytest.mark.anyio
+async def test_another_address_keeps_the_queue(tmp_path: Path) -> None:
+    await put_and_close(tmp_path)
 
     queue = opened(tmp_path, url="http://other/")
+    blocks = queue.queue.stats().blocks
+    queue.close()
 
-    assert queue.queue.stats().blocks == 1
+    assert blocks == 1
     assert json.loads((tmp_path / "vm" / "sink.json").read_text())["url"] == "http://other/"
-    anyio.run(closing, queue)
 
 
-def test_another_type_sets_the_old_queue_aside(tmp_path: Path) -> None:
-    anyio.run(put_and_close, tmp_path)
+@pytest.mark.anyio
+async def test_another_type_sets_the_old_queue_aside(tmp_path: Path) -> None:
+    await put_and_close(tmp_path)
 
     queue = opened(tmp_path, kind="vm_import")
     found = listing(tmp_path, ["vm"])
-    anyio.run(closing, queue)
+    queue.close()
 
     assert [(info.name, info.departed, info.blocks) for info in found] == [
         ("vm", False, 0),

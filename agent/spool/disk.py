@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from zlib import crc32
 
@@ -34,6 +35,8 @@ STUCK_MAX_BYTES = 64 << 20
 """Unwritten payload beyond this is dropped, oldest first: the disk does not take it."""
 BATCH_BYTES = 8 << 20
 """Written by one order at the most, so that what is synced is known soon."""
+MOST_READS = 5
+"""A block that cannot be read so often is given up: it holds up all others."""
 AGAIN_SECONDS = 5.0
 """After an error of the disk the next try takes place so much later."""
 
@@ -70,8 +73,9 @@ class DiskQueue:
         self._finished = found.finished
         self._left = found.left
         """Segment -> frames in it that are still wanted."""
-        self._cursor_since = monotonic() if found.index.records or found.left else None
-        """When the cursor began to lag behind, on the queue's clock; None = it does not."""
+        self._cursor_due = bool(found.index.records or found.left)
+        self._cursor_at = 0.0
+        """On the event loop's clock: when the cursor is to be written, where it is due."""
         self._fresh: deque[Record] = deque()
         """Blocks that are nowhere but in memory, oldest first; some are finished meanwhile."""
         self._losses: Counter[str] = Counter(found.losses)
@@ -79,8 +83,10 @@ class DiskQueue:
         self._changed = anyio.Event()
         self._not_before = 0.0
         """On the event loop's clock: the disk failed, and is left alone until then."""
-        self._unreadable = False
-        """A segment could not be read: the lane is woken to try again."""
+        self._unreadable: Counter[int] = Counter()
+        """Sequence -> how often its segment could not be read."""
+        self._read_again: float | None = None
+        """When the lane is woken to try again, on the queue's clock."""
         self._trim()
 
     # -- what a lane asks --------------------------------------------------------------------------
@@ -101,16 +107,18 @@ class DiskQueue:
     def take(self, after: int = 0) -> Entry[Block] | None:
         """The oldest block above `after` that may be sent and whose bytes are what they were."""
         while (record := self._index.first(after)) is not None:
-            if self._fsync is Fsync.ALWAYS and record.place < Place.SYNCED:
-                return None
+            if self._fsync is Fsync.ALWAYS and record.place < Place.SYNCED and not self._report.problem:
+                return None  # on a disk that takes nothing it would never be: then better sent than kept
             try:
                 record.block = record.block or self._read(record)
             except OSError as error:
                 # Too many open files, a disk that is gone for a moment: the block is not.
                 self._report.unreadable(self.writer.path(record.segment), error)
-                self._unreadable = True
-                self._changed.set()
-                return None
+                self._unreadable[record.sequence] += 1
+                if self._unreadable[record.sequence] < MOST_READS:
+                    self._read_again = self._monotonic() + AGAIN_SECONDS
+                    self._changed.set()
+                    return None
             if record.block is None:
                 self._losses["corrupt"] += record.samples
                 self._report.corrupt(self.folder, record)
@@ -189,21 +197,21 @@ class DiskQueue:
     async def run(self) -> None:
         """Keep what waits on disk until cancelled."""
         while True:
-            if self._unreadable:
-                await anyio.sleep(AGAIN_SECONDS)
-                self._unreadable = False
+            if self._read_again is not None and self._monotonic() >= self._read_again:
+                self._read_again = None
                 self._wake()
             self._changed = anyio.Event()
             wait = self._due_in(self._monotonic())
-            if wait is None or wait > 0:
-                with anyio.move_on_after(wait if wait is not None else float("inf")):
+            if wait > 0:
+                again = self._read_again
+                with anyio.move_on_after(wait if again is None else max(0.0, min(wait, again - self._monotonic()))):
                     await self._changed.wait()
                 continue
             order = self.plan(self._monotonic())
             self.note(order, await anyio.to_thread.run_sync(self.writer.perform, order))
 
-    def _due_in(self, now: float) -> float | None:
-        """Seconds until something is to be done; None = nothing is."""
+    def _due_in(self, now: float) -> float:
+        """Seconds until something is to be written; infinite = nothing is."""
         fresh = self._oldest_fresh()
         due: float | None = None
         if fresh is not None:
@@ -211,12 +219,9 @@ class DiskQueue:
                 due = now
             elif self._fsync is Fsync.INTERVAL:
                 due = fresh.since + self._interval
-        if self._cursor_since is not None:
-            cursor_due = self._cursor_since + self._interval
-            due = cursor_due if due is None else min(due, cursor_due)
-        if due is None:
-            return None
-        return max(due, self._not_before) - now
+        if self._cursor_due:
+            due = self._cursor_at if due is None else min(due, self._cursor_at)
+        return inf if due is None else max(due, self._not_before) - now
 
     def plan(self, now: float, *, everything: bool = False) -> Order:
         """What is to be written at `now`, on the event loop's clock."""
@@ -235,18 +240,20 @@ class DiskQueue:
         # The segment that is written is let go of only when nothing is to be written into it.
         idle = not blocks and (everything or not self._index.records)
         unneeded = [number for number, left in self._left.items() if not left and (idle or number != self.writer.current)]
-        return Order(blocks, sync, cursor.encode(self.last, self._finished) if self._cursor_since is not None or unneeded else None, unneeded)
+        pointer = cursor.encode(self.last, self._finished) if self._cursor_due or unneeded else None
+        self._cursor_due = False  # what is finished from here on is not in it
+        return Order(blocks, sync, pointer, unneeded)
 
     def note(self, order: Order, done: Done) -> None:
         """Take in what came of an order."""
         now = self._monotonic()
-        if order.cursor is not None and done.cursor:
-            self._cursor_since = None
+        if order.cursor is not None and not done.cursor:
+            self._point()
         for sequence, segment, offset in done.written if done.synced or (done.error is None and not order.sync) else ():
             self._left.setdefault(segment, 0)
             record = self._index.records.get(sequence)
             if record is None or record.place is not Place.MEMORY:
-                self._lag(now)  # accepted while it was being written: its frame is not wanted
+                self._point()  # accepted while it was being written: its frame is not wanted
                 continue
             self._left[segment] += 1
             record.segment, record.offset = segment, offset
@@ -270,7 +277,7 @@ class DiskQueue:
                 break
             done = self.writer.perform(order)
             self.note(order, done)
-            if done.error is not None or self._cursor_since is None:
+            if done.error is not None or not self._cursor_due:
                 break
         self.writer.close()
 
@@ -282,23 +289,26 @@ class DiskQueue:
     def _finish(self, record: Record) -> None:
         on_disk = record.place in (Place.WRITTEN, Place.SYNCED)
         self._index.remove(record.sequence)
+        self._unreadable.pop(record.sequence, None)
         self._finished.add(record.sequence)
         if on_disk:
             self._left[record.segment] -= 1
-            self._lag(self._monotonic())
-
-    def _lag(self, now: float) -> None:
-        """The cursor file does not tell the truth any more."""
-        if self._cursor_since is None:
-            self._cursor_since = now
+            self._point()
             self._changed.set()
+
+    def _point(self) -> None:
+        """The cursor is to be written, an interval after the first reason for it."""
+        if not self._cursor_due:
+            self._cursor_due, self._cursor_at = True, self._monotonic() + self._interval
 
     def _trim(self) -> None:
         """Give up the oldest until the bounds hold."""
         while self._index.bytes > self.max_bytes and (record := self._index.least_wanted()) is not None:
             self._losses["queue_full"] += record.samples
             self._finish(record)
-        while self._index.memory > STUCK_MAX_BYTES and self._report.problem and (stuck := self._oldest_stuck()) is not None:
+        # A sync that hangs says nothing: then memory itself is the sign.
+        most = STUCK_MAX_BYTES if self._report.problem else 4 * STUCK_MAX_BYTES
+        while self._index.memory > most and (stuck := self._oldest_stuck()) is not None:
             self._losses["disk"] += stuck.samples
             self._finish(stuck)
 

@@ -85,7 +85,8 @@ def open_queue(
     try:
         before = _about(folder)
         if before.get("type", kind) != kind:
-            _set_aside(folder, before["type"])
+            with _held(folder):  # or it would be moved away under the process that uses it
+                _set_aside(folder, before["type"])
         elif before.get("url", url) != url:
             log.info(
                 "sink %s: its address changes from %s to %s; what waits in its queue goes to the new one",

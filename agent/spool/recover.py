@@ -52,15 +52,14 @@ def recover(files: Files, folder: Path) -> Recovered:
             later = version(files, path)
             if later is not None and later > VERSION:
                 raise _too_new(path, later)
-            reading = _Segment(number, finished, index)
+            reading = _Segment(number, finished, index, left)
             for item in scan(files, path):
                 reading.take(item)
         except OSError:
             unreadable += 1  # it cannot be read at all: it stays, and the rest is read
-            left[number] = 1
+            left[number] = left.get(number, 0) + 1
             continue
         reading.end()
-        left[number] = reading.wanted
         gaps += reading.gaps
         last = max(last, reading.last)
     lost, damages = _lost(gaps, finished, index)
@@ -94,16 +93,17 @@ def _lost(gaps: Sequence[Gap], finished: Finished, index: Index) -> tuple[int, i
 class _Segment:
     """One segment while it is read."""
 
-    def __init__(self, number: int, finished: Finished, index: Index) -> None:
+    def __init__(self, number: int, finished: Finished, index: Index, left: dict[int, int]) -> None:
         self._number = number
         self._finished = finished
         self._index = index
+        self._left = left
+        self._left[number] = 0
         self._before = 0
         """Samples of the frames so far, the lost ones too."""
         self._frames = 0
         self._damage: Damage | None = None
         self.last = 0
-        self.wanted = 0
         self.gaps: list[Gap] = []
 
     def take(self, item: Frame | Damage) -> None:
@@ -119,10 +119,13 @@ class _Segment:
             self._damage = None
         self._before, self._frames = header.before + header.samples, header.ordinal + 1
         self.last = max(self.last, header.sequence)
-        if header.sequence in self._finished or header.sequence in self._index.records:
+        if header.sequence in self._finished:
             return
+        if header.sequence in self._index.records:
+            # It was written again because its sync failed: only the later one is sure to be whole.
+            self._left[self._index.remove(header.sequence).segment] -= 1
         self._index.add(_record(header, self._number, item.offset))
-        self.wanted += 1
+        self._left[self._number] += 1
 
     def end(self) -> None:
         """The segment is read: what was torn off at its end is told by the headers that can still be read."""
