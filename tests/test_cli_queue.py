@@ -80,6 +80,12 @@ def test_what_waits_is_dropped_up_to_a_sequence(state: Path) -> None:
     assert json.loads(cipush(state, "peek", "vm", "--json").stdout)["blocks"][0]["sequence"] == 3
 
 
+def test_a_queue_of_a_sink_that_is_gone_is_listed_until_it_is_dropped(state: Path) -> None:
+    cipush(state, "drop", "gone", "--yes")
+
+    assert [queue["name"] for queue in json.loads(cipush(state, "ls", "--json").stdout)["queues"]] == ["vm"]
+
+
 def test_a_drop_asks_first(state: Path) -> None:
     result = CliRunner().invoke(main, ["queue", "drop", "vm", "--set", f"agent.state_dir={state}"], input="n\n")
 

@@ -120,6 +120,12 @@ async def test_a_token_endpoint_that_fails_is_named_without_the_secret(
         ({"proxy_auth": {"username": "u"}}, "does nothing without proxy_url"),
         ({"proxy_url": "http://h:1", "tls": {"server_name": "x"}}, "cannot be used through a proxy"),
         ({"tls": {"key_file": "k"}}, "does nothing without cert_file"),
+        ({"tls": {"server_name": "x"}}, "tls.server_name does nothing without https:// in url"),
+        ({"tls": {"cert_file": "c"}}, "tls.cert_file does nothing without https:// in url or oauth2.token_url"),
+        ({"tls": {"cert_file": "c"}, "proxy_url": "https://h:1"}, "tls.cert_file does nothing"),
+        ({"tls": {"ca_file": "c"}}, "tls.ca_file does nothing without https:// in url, oauth2.token_url or proxy_url"),
+        ({"tls": {"min_version": "1.3"}, "proxy_url": "http://h:1"}, "tls.min_version does nothing"),
+        ({"tls": {"insecure_skip_verify": True}}, "tls.insecure_skip_verify does nothing"),
         ({"oauth2": OAUTH2, "bearer_token": "t"}, "keep one"),
         ({"oauth2": OAUTH2 | {"client_secret_file": "f"}}, "set one of"),
     ],
@@ -129,6 +135,18 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, Any],
         TransportOptions.model_validate({"url": "http://h/w", **options})
 
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"proxy_url": "https://h:1", "tls": {"ca_file": "c", "min_version": "1.3"}},
+        {"oauth2": OAUTH2 | {"token_url": "https://login.test/"}, "tls": {"ca_file": "c", "cert_file": "c"}},
+        {"url": "HTTPS://h/w", "tls": {"ca_file": "c", "cert_file": "c", "server_name": "x", "insecure_skip_verify": True}},
+    ],
+)
+def test_tls_options_are_taken_where_tls_is_spoken(options: dict[str, Any]) -> None:
+    assert TransportOptions.model_validate({"url": "http://h/w", **options}).tls.ca_file == "c"
 
 
 def test_a_proxys_user_info_leaves_its_address() -> None:
@@ -224,7 +242,7 @@ def test_a_key_with_a_passphrase_is_refused_without_asking(papers: tuple[Pair, P
     openssl(tmp_path, "ec", "-in", papers[2].key, "-aes256", "-passout", "pass:a passphrase", "-out", str(key))
 
     with pytest.raises(ConfigError, match=r"sinks\.vm\.tls\.cert_file: cannot use .* the key unencrypted"):
-        client_of({"tls": {"cert_file": papers[2].cert, "key_file": str(key)}})
+        client_of({"url": "https://vm.test/w", "tls": {"cert_file": papers[2].cert, "key_file": str(key)}})
 
 
 def test_the_oldest_version_of_tls_can_be_raised() -> None:

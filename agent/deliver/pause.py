@@ -43,7 +43,8 @@ class Pause:
         resting = self.trouble and self._next_try > now
         self.trouble = True
         self._silent = outcome.code in UNREACHABLE
-        self._shut = outcome.code in ("connect", "dns")
+        # A timeout does not tell whether a connection was had: what the knocks found before it still holds.
+        self._shut = outcome.code in ("connect", "dns") or (self._silent and self._shut)
         soonest = None
         if isinstance(outcome, Misconfigured):
             wait = self._backoff.jittered(PARKED_SECONDS)
@@ -62,6 +63,7 @@ class Pause:
     def succeeded(self) -> bool:
         """The receiver answered what was sent; whether that ends a trouble."""
         ended, self.trouble = self.trouble, False
+        self._shut = False
         self._backoff.reset()
         self._next_try = 0.0
         return ended

@@ -175,6 +175,26 @@ class TransportOptions(Section):
             raise ValueError("tls.server_name cannot be used through a proxy; put that name into url")
         return self
 
+    @model_validator(mode="after")
+    def _tls_is_spoken(self) -> Self:
+        """Which https address each key of `tls` needs follows from what agent/net/network.py does with it."""
+        peer = [self.url, self.oauth2.token_url if self.oauth2 else ""]
+        for key, given, addresses, names in (
+            ("server_name", self.tls.server_name, [self.url], "url"),
+            ("cert_file", self.tls.cert_file, peer, "url or oauth2.token_url"),
+            ("ca_file", self.tls.ca_file, [*peer, self.proxy_url], "url, oauth2.token_url or proxy_url"),
+            ("min_version", self.tls.min_version != "1.2", [*peer, self.proxy_url], "url, oauth2.token_url or proxy_url"),
+            (
+                "insecure_skip_verify",
+                self.tls.insecure_skip_verify,
+                [*peer, self.proxy_url],
+                "url, oauth2.token_url or proxy_url",
+            ),
+        ):
+            if given and not any(urlsplit(address).scheme == "https" for address in addresses):
+                raise ValueError(f"tls.{key} does nothing without https:// in {names}")
+        return self
+
 
 class HttpSinkOptions(SinkOptions, TransportOptions):
     """The keys every HTTP sink takes."""

@@ -101,6 +101,6 @@ class Queues:
         return drop(self._folder(name), upto)
 
     def _folder(self, name: str) -> Path:
-        if self.root is None or name not in {info.name for info in listing(self.root, ())}:
+        if self.root is None or name not in {info.name for info in listing(self.root, (name,))}:
             raise KeyError(name)
         return self.root / name

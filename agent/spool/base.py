@@ -43,7 +43,7 @@ class Spool(Protocol[Item]):
         ...
 
     def losses(self) -> Mapping[str, int]:
-        """Samples given up since this was last asked, by reason: `queue_full`, `corrupt`, `disk`."""
+        """Samples given up since this was last asked, by reason: `queue_full`, `corrupt`, `disk`, `too_large`, `by_hand`."""
         ...
 
     def stats(self) -> Stats:

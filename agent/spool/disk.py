@@ -188,7 +188,7 @@ class DiskQueue:
             if record.sequence not in self._index.taken:
                 samples += record.samples
                 self._finish(record)
-        self._losses["dropped"] += samples
+        self._losses["by_hand"] += samples
         self._changed.set()
         return samples
 

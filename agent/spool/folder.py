@@ -124,12 +124,13 @@ def open_queue(
 
 
 def listing(root: Path, current: Collection[str]) -> list[QueueInfo]:
-    """Every queue below `root`; `current`: the sinks of the configuration. Empty where nothing was ever kept."""
+    """Every queue below `root`; `current`: the sinks of the configuration. Of other sinks only what still holds something."""
     try:
         names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
     except OSError:
         return []
-    return [_info(root / name, name not in current) for name in names]
+    found = [_info(root / name, name not in current) for name in names]
+    return [info for info in found if info.blocks or info.problem or not info.departed]
 
 
 def peek(folder: Path, count: int) -> list[Head]:
