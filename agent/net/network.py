@@ -54,11 +54,11 @@ class Network(httpx.AsyncBaseTransport):
         addresses = (options.url, options.proxy_url, options.oauth2.token_url if options.oauth2 else "")
         limits = httpx.Limits(max_connections=100, keepalive_expiry=KEEPALIVE_SECONDS)
         # Loading the system's authorities costs 20 ms and a megabyte that plain http never needs.
-        secure = any(address.startswith("https") for address in addresses) or options.tls.cert_file
+        secure = any(address.lower().startswith("https") for address in addresses) or options.tls.cert_file
         proxy = None
         if options.proxy_url:
             auth = (self._login.username, self._login.password()) if self._login else None
-            trust = self._papers.trust() if options.proxy_url.startswith("https") else None
+            trust = self._papers.trust() if options.proxy_url.lower().startswith("https") else None
             proxy = httpx.Proxy(options.proxy_url, ssl_context=trust, auth=auth)
         verify = self._papers.context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return httpx.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits, proxy=proxy)
