@@ -121,7 +121,8 @@ async def test_a_caller_that_gives_up_on_a_hanging_endpoint_leaves_it_usable() -
     found = await send(client)
     await client.aclose()
 
-    assert (patience.cancelled_caught, took) == (True, pytest.approx(3))
+    assert patience.cancelled_caught
+    assert took == pytest.approx(3)
     assert isinstance(found, Accepted)
 
 
