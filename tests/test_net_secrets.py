@@ -7,8 +7,11 @@ import logging
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -23,8 +26,10 @@ from agent.plugin import Context
 from agent.secret import Changing, Secret, redact
 from agent.sinks import pushgateway, remote_write, vm_import
 from agent.sources import scrape
+from tests.conftest import StartAgent
 from tests.lanes import block, snapshot
 from tests.scraping import Stream
+from tests.servers import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -225,3 +230,59 @@ def test_a_secret_that_somebody_else_has_too_is_not_forgotten() -> None:
         changing.renew(value)
 
     assert redact(held.reveal()) == "****"
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Refuses everything, and says in its answer what it was given."""
+
+    def do_POST(self) -> None:
+        words = f"who is {dict(self.headers.items())}?".encode()
+        self.send_response(401)
+        self.send_header("Content-Length", str(len(words)))
+        self.end_headers()
+        self.wfile.write(words)
+
+    do_GET = do_PUT = do_POST  # noqa: N815  # the names that http.server calls
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def echoing() -> Iterator[str]:
+    """Its address, while the block runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_running_agent_shows_no_secret_anywhere(start_agent: StartAgent, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(SENTINEL)
+    with echoing() as address:
+        url = f"http://{address}/w"
+        login = {"oauth2": {"client_id": "me", "token_url": f"http://{address}/t", "client_secret": SENTINEL}}
+        sinks: dict[str, dict[str, Any]] = {
+            "basic": {"type": "remote_write", **CREDENTIALS["basic_auth"](str(file)), "url": url},
+            "file": {"type": "vm_import", **CREDENTIALS["bearer file"](str(file)), "url": url},
+            "gate": {"type": "pushgateway", **CREDENTIALS["header"](str(file)), "url": url},
+            "login": {"type": "remote_write", "url": url, **login},
+            "user": {"type": "remote_write", "url": f"http://me:{quote(SENTINEL, safe='')}@{address}/w?token={CORE}"},
+            "proxy": {"type": "remote_write", "url": url, "proxy_url": f"http://me:{quote(SENTINEL, safe='')}@{address}"},
+        }
+        target = {"url": url, "bearer_token": SENTINEL}
+        sources = {"scrape": {"interval_seconds": 1, "targets": [target]}}
+        agent = start_agent({"sources": sources, "sinks": sinks, "agent": {"flush_interval_seconds": 1}})
+
+        def tried() -> bool:
+            found = agent.get("/api/status").json()["sinks"]
+            return len(found) == len(sinks) and all(sink["last_error"] for sink in found)
+
+        eventually(tried, "every sink was refused")
+        pages = ("/", "/config", "/ready", "/metrics", "/api/status", "/api/series", "/api/explain?name=up", "/api/queue")
+        said = {page: agent.get(page).text for page in pages}
+        said["log"] = agent.process.output()
+
+    assert "****" in said["/config"]
+    assert {where: leaks(text) for where, text in said.items() if leaks(text)} == {}
