@@ -107,7 +107,7 @@ class Fsync(Enum):
     ALWAYS = "always"
     """Before it is first sent."""
     NEVER = "never"
-    """It is written when memory or time demands it, and the kernel decides when that reaches the disk."""
+    """It is written after the same time, and the kernel decides when that reaches the disk."""
 
 
 @dataclass(frozen=True, slots=True)

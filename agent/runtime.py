@@ -199,7 +199,7 @@ class Runtime:
                 stopping.start_soon(self.lanes.stop, name)
         self._reconfigure(old, new)
         for name, sink in sinks.items():
-            self.lanes.adopt(name, new.sinks[name], sink).life.start(self._tasks)
+            self.lanes.adopt(name, new.sinks[name], sink, or_in_memory=True).life.start(self._tasks)
         self.lanes.forget_stopped()
         for name, source in sources.items():
             self.sources.adopt(name, new.sources[name], source).life.start(self._tasks)

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 FOLDER = Path("/queues/vm")
 LIVES = 6
+SEEDS = 12
 MODES = (Mode.STOPPED, Mode.STOPPED, Mode.UNAVAILABLE, Mode.WELL, Mode.CUT_AFTER, Mode.SLOW)
 
 
@@ -103,16 +104,18 @@ class Lives:
 
 
 @pytest.mark.parametrize("fsync", [Fsync.INTERVAL, Fsync.ALWAYS])
-@pytest.mark.parametrize("seed", range(12))
-async def test_what_was_synced_before_a_power_cut_arrives(seed: int, fsync: Fsync) -> None:
-    lives = Lives(Random(seed), fsync)
+async def test_what_was_synced_before_a_power_cut_arrives(fsync: Fsync) -> None:
+    promised = 0
+    for seed in range(SEEDS):
+        lives = Lives(Random(seed), fsync)
+        for _ in range(LIVES):
+            await lives.be_cut()
+        agent = await lives.recover()
 
-    for _ in range(LIVES):
-        await lives.be_cut()
-    agent = await lives.recover()
+        stored = merged(lives.receiver_stored())
+        assert {sample for sample, value in lives.promised.items() if stored.get(sample) != value} == set(), f"seed {seed}"
+        assert {sample for sample, value in stored.items() if lives.owed.get(sample) != value} == set(), f"seed {seed}"
+        assert agent.status["queue_blocks"] == 0, f"seed {seed}"
+        promised += len(lives.promised)
 
-    stored = merged(lives.receiver_stored())
-    assert {sample for sample, value in lives.promised.items() if stored.get(sample) != value} == set()
-    assert {sample for sample, value in stored.items() if lives.owed.get(sample) != value} == set()
-    assert agent.status["queue_blocks"] == 0
-    assert lives.promised
+    assert promised > 0  # a life may end before its thread has synced anything, but not all of them

@@ -35,12 +35,12 @@ def import_sink(url: str, **more: Any) -> dict[str, Any]:
 class Agent:
     """A runtime whose configuration is a file of this test."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], state: Path | None = None) -> None:
         self.rss = 0
         self.file = folder / "cipush.json"
         self.write(config)
         self.now = 1_795_239_000.0
-        self.runtime = Runtime(self.load(), self.load, StateDir(None), self.clock, lambda: self.rss)
+        self.runtime = Runtime(self.load(), self.load, StateDir(state), self.clock, lambda: self.rss)
 
     def clock(self) -> float:
         """Never the same time twice: two flushes need two."""
@@ -114,6 +114,20 @@ async def test_a_sink_of_another_type_begins_with_nothing(tmp_path: Path) -> Non
         await agent.reload({"sinks": {"a": {"type": "remote_write", "url": f"{DEAD}/api/v1/write"}}})
 
         assert agent.runtime.lanes.running["a"].lane.status()["queue_samples"] == 0
+
+
+async def test_a_queue_that_cannot_be_opened_at_a_reload_costs_its_sink_the_disk_only(tmp_path: Path) -> None:
+    async with running(Agent(tmp_path, {"sinks": {"a": import_sink(DEAD)}}, state=tmp_path / "state")) as agent:
+        (tmp_path / "state" / "queues" / "b").write_text("a file in the way")
+
+        problem = await agent.reload({"sinks": {"a": import_sink(DEAD, timeout_seconds=7), "b": import_sink(DEAD)}})
+        put(agent, "host", "x")
+        await agent.runtime.flusher.flush()
+
+        lanes = agent.runtime.lanes.running
+        assert problem == ""
+        assert [lanes[name].lane.status()["queue_samples"] > 0 for name in ("a", "b")] == [True, True]
+        assert any("queue of sink b: " in line for line in agent.runtime.view.status()["degraded"])  # type: ignore[attr-defined]
 
 
 async def test_a_removed_sinks_view_and_numbers_go(tmp_path: Path) -> None:

@@ -64,18 +64,26 @@ def test_always_hands_out_only_what_is_synced() -> None:
     assert [number_of(one) for one in drained(spooling.queue)] == [1]
 
 
-def test_never_writes_only_when_memory_grows_and_syncs_nothing() -> None:
-    spooling = Spooling(fsync=Fsync.NEVER, max_bytes=1 << 30)
+def test_never_writes_what_has_waited_and_syncs_nothing() -> None:
+    spooling = Spooling(fsync=Fsync.NEVER)
     spooling.queue.put(block(0, 1000))
-    spooling.pass_time(3600)
+    spooling.pass_time(0.5)
     before = spooling.disk.operations
-    for number in range(1, 18):
-        spooling.queue.put(block(number, MEMORY_MAX_BYTES // 16))
     spooling.pass_time(1)
 
-    assert before == 0
-    assert spooling.queue.stats().disk_bytes > 0
+    found = spooling.queue.stats()
+    assert (before, found.disk_bytes, found.spooled_flush, found.synced_flush) == (0, 1002, None, -1)
     assert all(inode.safe == b"" for inode in spooling.disk.now.values())
+
+
+def test_more_than_memory_holds_is_written_at_once() -> None:
+    spooling = Spooling(max_bytes=1 << 30)
+    for number in range(17):
+        spooling.queue.put(block(number, MEMORY_MAX_BYTES // 16))
+
+    spooling.perform()
+
+    assert spooling.queue.stats().disk_bytes > 0
 
 
 def test_what_is_on_disk_leaves_memory() -> None:

@@ -91,7 +91,7 @@ class Courier(Generic[Item]):
         if isinstance(outcome, Retry) and bug is None and await self._is_poison(parcel, outcome):
             outcome = Rejected(outcome.code, f"{outcome.reason} (while other samples are accepted)")
         if isinstance(outcome, Unsupported):
-            if self._made_simpler(parcel, part):
+            if self._made_simpler(parcel, part, outcome):
                 return
             outcome = Misconfigured(outcome.code, outcome.reason)
         if isinstance(outcome, Retry | Misconfigured):
@@ -156,12 +156,18 @@ class Courier(Generic[Item]):
             return None
         return parcel.parts[0]
 
-    def _made_simpler(self, parcel: Parcel[Item], part: Item) -> bool:
-        """Put the first part into the next simpler form; False when there is none."""
+    def _made_simpler(self, parcel: Parcel[Item], part: Item, outcome: Unsupported) -> bool:
+        """Put the first part into the next simpler form, or drop it where it cannot be read; False when there is none."""
         form = self._forms.simpler(part) if isinstance(part, Block) else None
         if form is None or not isinstance(part, Block):
             return False
-        parcel.parts[0] = recoded(part, form)  # its own bytes, just sent: it can be read
+        try:
+            parcel.parts[0] = recoded(part, form)
+        except ValueError as error:
+            # Nobody looked into it before: it was made in the form that is sent, and waited on a disk.
+            refused = Rejected(outcome.code, f"{outcome.reason}; and it cannot be put into another form: {error}")
+            self._drop(parcel, part, refused, "corrupt", self._clock())
+            return True
         parcel.fallen = True
         return True
 

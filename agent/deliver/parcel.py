@@ -97,6 +97,6 @@ class Parcel(Generic[Item]):
         if isinstance(part, Block):
             with suppress(ValueError):
                 if part.samples > 1:
-                    yield single(part, 0)
-                    yield single(part, -1)
+                    # A record of metadata alone is accepted by a receiver that can store no sample.
+                    yield from (found for found in (single(part, 0), single(part, -1)) if found.samples)
                 yield probe(part, int(now * 1000))

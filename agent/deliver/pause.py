@@ -40,7 +40,7 @@ class Pause:
     def failed(self, outcome: Retry | Misconfigured) -> float:
         """Note a failure; the seconds until the next try."""
         now = anyio.current_time()
-        resting = self.trouble and self._next_try > now
+        resting = self._next_try > now
         self.trouble = True
         self._silent = outcome.code in UNREACHABLE
         # A timeout does not tell whether a connection was had: what the knocks found before it still holds.
@@ -65,7 +65,8 @@ class Pause:
         ended, self.trouble = self.trouble, False
         self._shut = False
         self._backoff.reset()
-        self._next_try = 0.0
+        # What was in flight beside it may have been told to wait.
+        self._next_try = min(self._next_try, self._soonest_try)
         return ended
 
     def hurry(self) -> None:

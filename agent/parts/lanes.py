@@ -88,12 +88,17 @@ class Lanes:
         sink: Sink = plugin.load(SINKS, options.type).build(name, options, replace(self._context, job=job))
         return sink
 
-    def adopt(self, name: str, options: SinkOptions, sink: Sink) -> RunningLane:
-        """Give it a lane, fed by the flusher from now on; what a stopped sink of that name and type still held comes first."""
+    def adopt(self, name: str, options: SinkOptions, sink: Sink, *, or_in_memory: bool = False) -> RunningLane:
+        """Give it a lane, fed by the flusher from now on; what a stopped sink of that name and type still held comes first.
+
+        `or_in_memory`: a queue on disk that cannot be opened is replaced by one in memory, which /ready tells. Otherwise
+        raises ConfigError and TemporaryError for it.
+        """
         module = plugin.load(SINKS, options.type)
         policy = module.policy(options)
         self._stopped.discard(name)
-        queue = self.queues.slot() if module.STATE else self.queues.open(name, options.type, sink.url, policy)
+        open_queue = self.queues.open_or_in_memory if or_in_memory else self.queues.open
+        queue = self.queues.slot() if module.STATE else open_queue(name, options.type, sink.url, policy)
         running: RunningLane
         lane: Lane[Any] = Lane(
             name,
@@ -169,7 +174,8 @@ class Lanes:
         lines = []
         for status in (running.lane.status() for running in self.running.values()):
             if status["queue_blocks"] or status["samples_dropped"]:
-                lines.append(f"sink {status['name']} ({status['url']}): {status['last_error'] or 'no answer yet'}")
+                dropped = f"{status['samples_dropped']} samples dropped" if status["samples_dropped"] else "no answer yet"
+                lines.append(f"sink {status['name']} ({status['url']}): {status['last_error'] or dropped}")
         return lines
 
     async def end_all(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 
+from agent.errors import CipushError
 from agent.plugin import Policy
 from agent.selfmon import SelfMonitor
 from agent.spool.base import Spool
@@ -18,6 +20,8 @@ from agent.spool.folder import QUEUES, QueueInfo, drop, listing, open_queue, pee
 from agent.spool.latest import LatestSlot
 from agent.spool.memory import MemoryQueue
 from agent.spool.quarantine import Quarantine
+
+log = logging.getLogger(__name__)
 
 MEMORY_MAX_BYTES = 64 << 20
 """Of a queue that has no disk."""
@@ -71,6 +75,18 @@ class Queues:
             queue = found.queue
             quarantine = Quarantine(queue.folder / "quarantine")
             return Queue(queue, policy.queue_max_bytes, queue.run, found.close, lambda: queue.problem, quarantine, queue)
+        return self._in_memory(name, kind, policy)
+
+    def open_or_in_memory(self, name: str, kind: str, url: str, policy: Policy) -> Queue:
+        """The same, in memory where the folder cannot be used: a running agent goes on without it, and says so."""
+        try:
+            return self.open(name, kind, url, policy)
+        except CipushError as error:
+            problem = str(error)
+            log.error("the queue of sink %s cannot be opened, so what waits is kept in memory only: %s", name, problem)
+            return replace(self._in_memory(name, kind, policy), problem=lambda: problem)
+
+    def _in_memory(self, name: str, kind: str, policy: Policy) -> Queue:
         max_bytes = min(policy.queue_max_bytes, MEMORY_MAX_BYTES)
         before, spool = self._memory.get((name, kind)), MemoryQueue(max_bytes)
         while before is not None and (entry := before.take()) is not None:

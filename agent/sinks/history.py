@@ -25,10 +25,11 @@ class Queue(Section):
     )
     fsync: Fsync = Field(
         default=Fsync.INTERVAL,
-        description="when a waiting block is synced to disk: interval, always (before it is first sent) or never",
+        description="when a waiting block is synced to disk: interval, always (before it is first sent) or never (it is "
+        "written after the same time, but a power cut may lose it)",
     )
     fsync_interval_seconds: float = Field(
-        default=1.0, ge=0.05, le=3600, description="with fsync interval: a block that waited so long is written and synced"
+        default=1.0, ge=0.05, le=3600, description="a block that waited so long is written, and synced unless fsync is never"
     )
 
 

@@ -215,10 +215,8 @@ class DiskQueue:
         fresh = self._oldest_fresh()
         due: float | None = None
         if fresh is not None:
-            if self._fsync is Fsync.ALWAYS or self._index.memory > MEMORY_MAX_BYTES:
-                due = now
-            elif self._fsync is Fsync.INTERVAL:
-                due = fresh.since + self._interval
+            pressed = self._fsync is Fsync.ALWAYS or self._index.memory > MEMORY_MAX_BYTES
+            due = now if pressed else fresh.since + self._interval
         if self._cursor_due:
             due = self._cursor_at if due is None else min(due, self._cursor_at)
         return inf if due is None else max(due, self._not_before) - now
@@ -227,7 +225,7 @@ class DiskQueue:
         """What is to be written at `now`, on the event loop's clock."""
         blocks, size = [], 0
         pressed = everything or self._fsync is Fsync.ALWAYS or self._index.memory > MEMORY_MAX_BYTES
-        for record in self._fresh if pressed or self._fsync is not Fsync.NEVER else ():
+        for record in self._fresh:
             if record.place is not Place.MEMORY or record.block is None:
                 continue
             if not everything and size and size + record.size > BATCH_BYTES:
