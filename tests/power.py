@@ -47,7 +47,7 @@ class FakeDisk:
 
     def power_up(self, random: Random) -> None:
         """The disk as the next life finds it."""
-        for path in {*self.now, *self.safe}:
+        for path in {*list(self.now), *list(self.safe)}:
             chosen = random.choice((self.now.get(path), self.safe.get(path)))
             if chosen is None:
                 self.now.pop(path, None)
@@ -80,7 +80,7 @@ class FakeDisk:
 
     def names(self, folder: Path) -> list[str]:
         """The names in a folder."""
-        return [path.name for path in self.now if path.parent == folder]
+        return [path.name for path in list(self.now) if path.parent == folder]
 
     def size(self, path: Path) -> int:
         """Bytes of a file."""

@@ -9,12 +9,14 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from agent.deliver import FAMILIES, report
+from agent.backoff import Hosts
+from agent.deliver import FAMILIES, Lane, report
 from agent.deliver.parcel import MOST_SPLITS
 from agent.model import Accepted, Block, Encoding, Family, Misconfigured, Outcome, Protocol, Rejected, Retry, Snapshot, TooLarge
 from agent.plugin import Policy
 from agent.selfmon import SelfMonitor
-from tests.lanes import START, ScriptedSink, block, deliver, history_lane, running, snapshot, state_lane, values_of
+from agent.spool.memory import MemoryQueue
+from tests.lanes import START, NoJitter, ScriptedSink, block, deliver, history_lane, running, snapshot, state_lane, values_of
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +108,24 @@ async def test_rejected_samples_are_counted_and_the_receiver_is_quoted() -> None
 
     assert dropped(monitor, "rejected") == 2
     assert lane.status()["last_error"] == "400 Bad Request: out of order sample"
+
+
+async def test_a_clock_that_is_a_day_ahead_for_a_moment_makes_nothing_old() -> None:
+    sink, shift = ScriptedSink[Block](*[RETRY] * 3), 0.0
+    lane = Lane(
+        "vm", sink, MemoryQueue(1 << 20), Policy(max_sample_age_seconds=3600), SelfMonitor(),
+        lambda: START + anyio.current_time() + shift, NoJitter(), Hosts(),
+    )  # fmt: skip
+
+    async with running(lane):
+        lane.offer(block(1))
+        await anyio.sleep(2)
+        shift = 86400.0
+        await anyio.sleep(4)
+        shift = 0.0
+        await lane.drained()
+
+    assert (lane.status()["samples_sent"], lane.status()["samples_dropped"]) == (1, 0)
 
 
 async def test_samples_beyond_the_age_limit_are_dropped_unsent() -> None:

@@ -14,7 +14,7 @@ MAX_FUNCTION_LINES = 50
 
 # Lower imports nothing higher. Units of one rank are strangers to each other, but for the pairs below.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("model", "errors", "plugin", "secret", "backoff", "log", "relabel"),
+    ("model", "errors", "plugin", "secret", "backoff", "leaps", "log", "relabel"),
     ("wire", "spool", "store", "ledger", "state", "selfmon"),
     ("net",),
     ("sources", "sinks"),

@@ -11,10 +11,14 @@ from agent.deliver.forms import Forms
 from agent.deliver.parcel import MOST_SPLITS, Parcel
 from agent.deliver.rate import Rate
 from agent.deliver.report import Report
+from agent.leaps import Leaps
 from agent.model import Accepted, Block, Misconfigured, Outcome, Rejected, Retry, Snapshot, TooLarge, Unsupported
 from agent.plugin import Policy
 from agent.spool.entry import Item, size_of
 from agent.wire.transcode import recoded
+
+MOST_LEAP_SECONDS = 60.0
+"""A clock that is further ahead than it was a moment ago is not believed at once."""
 
 _Item = TypeVar("_Item", Block, Snapshot, contravariant=True)
 
@@ -69,6 +73,7 @@ class Courier(Generic[Item]):
         self._clock = clock
         self._answered = answered
         self._quarantine = quarantine
+        self._leaps = Leaps()
         self._rate = Rate(policy.rate_limit_bytes_per_second)
 
     async def deliver(self, parcel: Parcel[Item]) -> None:
@@ -189,6 +194,8 @@ class Courier(Generic[Item]):
         return False
 
     def _too_old(self, part: Item, now: float) -> str | None:
+        if self._leaps.doubts(now, anyio.current_time(), MOST_LEAP_SECONDS):
+            return None  # by a clock that leapt ahead everything is old, and may not be in a moment
         limits = self._policy
         if 0 < limits.max_sample_age_seconds < now - part.timestamp_ms / 1000:
             return "too_old"

@@ -14,9 +14,10 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from agent import model
-from agent.flush.clock import Leaps, SampleClock
+from agent.flush.clock import SampleClock
 from agent.flush.numbers import Flushed, Numbers, group_code
 from agent.flush.outputs import Lane, Output, Outputs
+from agent.leaps import Leaps
 from agent.model import Block, Encoding, Family, Form, Kind, Snapshot
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.store.encode import LabelRules
