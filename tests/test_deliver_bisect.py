@@ -188,6 +188,16 @@ async def test_it_is_first_tried_five_times_over_a_minute() -> None:
     assert whole[-1] >= POISON_SECONDS
 
 
+async def test_the_next_block_of_that_kind_is_taken_apart_at_its_second_failure() -> None:
+    sink = Picky([3.0], FAILS)
+    sink.began = anyio.current_time()
+
+    await deliver(history_lane(sink), block(*values(8)), block(*values(8)), block(*values(8)))
+
+    assert sorted(set(sink.stored)) == [0, 1, 2, 4, 5, 6, 7]
+    assert sink.times[-1] < 70
+
+
 async def test_what_a_probe_sends_is_a_sample_of_the_block_itself() -> None:
     sink = Picky([3.0], FAILS)
     given_block = block(*values(8))

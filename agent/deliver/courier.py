@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 import anyio
 
 from agent.deliver.forms import Forms
-from agent.deliver.parcel import MOST_SPLITS, Parcel
+from agent.deliver.parcel import MOST_SPLITS, POISON_MEMORY_SECONDS, Parcel
 from agent.deliver.rate import Rate
 from agent.deliver.report import Report
 from agent.leaps import Leaps
@@ -74,6 +74,8 @@ class Courier(Generic[Item]):
         self._answered = answered
         self._quarantine = quarantine
         self._leaps = Leaps()
+        self._poisoned_at = float("-inf")
+        """When a block was last found to be what the receiver fails at."""
         self._rate = Rate(policy.rate_limit_bytes_per_second)
 
     async def deliver(self, parcel: Parcel[Item]) -> None:
@@ -183,13 +185,14 @@ class Courier(Generic[Item]):
         if parcel.proof is not None and outcome.code[0] == "5":
             # Being taken apart already: is the receiver still there for what it took before?
             return isinstance((await self._send(parcel.proof))[0], Accepted)
-        if not parcel.is_suspect(outcome, self._clock()):
+        now = self._clock()
+        if not parcel.is_suspect(outcome, now, lately=0 <= now - self._poisoned_at < POISON_MEMORY_SECONDS):
             return False
         if not parcel.parts[0].samples:
             return True  # it only says what families are: giving it up costs no sample, waiting for it holds up all others
         for probe in parcel.probes(self._clock()):
             if isinstance((await self._send(probe))[0], Accepted):
-                parcel.proof = probe
+                parcel.proof, self._poisoned_at = probe, now
                 return True
         return False
 

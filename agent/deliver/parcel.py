@@ -21,6 +21,8 @@ MOST_BISECTIONS = 32
 POISON_TRIES = 5
 POISON_SECONDS = 60.0
 """So many server errors over so long a time may be the block's own fault."""
+POISON_MEMORY_SECONDS = 600.0
+"""How long a block that was at fault makes the next one suspect at once."""
 
 
 @dataclass(slots=True)
@@ -77,14 +79,20 @@ class Parcel(Generic[Item]):
             return False
         return self.halve(largest=MOST_SPLITS)
 
-    def is_suspect(self, outcome: Retry, now: float) -> bool:
-        """Note a failed try; whether the block itself may be what the receiver fails at."""
+    def is_suspect(self, outcome: Retry, now: float, *, lately: bool) -> bool:
+        """Note a failed try; whether the block itself may be what the receiver fails at.
+
+        `lately`: another block was, not long ago. Then a second try is enough, or a series that is bad in every flush would
+        cost a minute of each, and the queue would never get shorter.
+        """
         if len(outcome.code) != 3 or outcome.code[0] != "5":
             self.failures = 0
             return False
         if not self.failures:
             self.failing_since = now
         self.failures += 1
+        if lately:
+            return self.failures > 1
         return self.failures >= POISON_TRIES and now - self.failing_since >= POISON_SECONDS
 
     def probes(self, now: float) -> Iterator[Item]:
