@@ -23,7 +23,7 @@ from tests import agents
 from tests.capture import Answer, Page, Pages, Pairs, Request, Script, receivers
 from tests.servers import eventually
 
-INTERVAL = 0.25
+INTERVAL = 0.6
 """Seconds between two scrapes of each page, and between two flushes."""
 STALE = 0x7FF0000000000002
 """The bits of a staleness marker, as both specifications give them."""
