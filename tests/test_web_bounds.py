@@ -256,11 +256,12 @@ async def test_a_reader_who_does_not_read_is_let_go() -> None:
 
 
 async def test_a_reader_who_caught_up_is_not_let_go() -> None:
-    async with serving(large, send_seconds=SOON) as served, await served.connect() as stream:
+    patience = 10 * SOON  # long enough for a reader on a machine that does other things at the same time
+    async with serving(large, send_seconds=patience) as served, await served.connect() as stream:
         for _ in range(2):
             await stream.send(GET)
             assert len(await answer(stream)) > LARGE
-            with anyio.move_on_after(2 * SOON):
+            with anyio.move_on_after(1.2 * patience):
                 await stream.receive()
 
 
