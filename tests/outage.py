@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import httpx
@@ -36,6 +36,10 @@ TARGETS = ("", "target")
 DRAINED_SECONDS = 1800.0
 """By then nothing may wait any more, by the virtual clock, counted from the last phase's end."""
 ANSWER_SECONDS = 0.01
+THREAD_SECONDS = 0.005
+"""Before and after what a thread does."""
+
+T = TypeVar("T")
 
 Sample = tuple[str, int]
 """The label that tells a series, and a time in milliseconds."""
@@ -44,6 +48,19 @@ Sample = tuple[str, int]
 def virtual_backend() -> object:
     """The event loop of these tests."""
     return ("trio", {"clock": MockClock(autojump_threshold=0)})
+
+
+async def in_virtual_time(function: Callable[..., T], *args: object) -> T:
+    """A thread's work done on the virtual clock, which would leap over hours while a real thread gets its turn.
+
+    What happens in the meantime still happens: the work begins a moment after it was asked for, and its end is seen a
+    moment later.
+    """
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep(THREAD_SECONDS)
+        result = function(*args)
+        await anyio.sleep(THREAD_SECONDS)
+    return result
 
 
 class Mode(Enum):
@@ -120,8 +137,9 @@ def answer(code: int, text: bytes = b"", *, broken: bool = False, after: str = "
 class Receiver(httpx.AsyncBaseTransport):
     """The receiver at the other end of the sink's client."""
 
-    def __init__(self, phases: Sequence[Phase], slow_seconds: float = 4.0) -> None:
+    def __init__(self, phases: Sequence[Phase], slow_seconds: float = 4.0, begins: float = 0.0) -> None:
         self._phases = phases
+        self._begins = begins
         self._slow = slow_seconds
         self.arrivals: list[Arrival] = []
         self.in_flight = 0
@@ -129,12 +147,12 @@ class Receiver(httpx.AsyncBaseTransport):
 
     @property
     def trouble_seconds(self) -> float:
-        """When the last phase ends."""
-        return sum(phase.seconds for phase in self._phases)
+        """When the last phase ends, on the virtual clock."""
+        return self._begins + sum(phase.seconds for phase in self._phases)
 
     def mode(self) -> Mode:
         """What is wrong right now."""
-        left = anyio.current_time()
+        left = anyio.current_time() - self._begins
         for phase in self._phases:
             left -= phase.seconds
             if left < 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from agent.plugin import Fsync
@@ -23,13 +24,18 @@ pytestmark = pytest.mark.anyio
 
 FOLDER = Path("/queues/vm")
 LIVES = 6
-SEEDS = 12
+SEEDS = 24
 MODES = (Mode.STOPPED, Mode.STOPPED, Mode.UNAVAILABLE, Mode.WELL, Mode.CUT_AFTER, Mode.SLOW)
 
 
 @pytest.fixture
 def anyio_backend() -> object:
     return outage.virtual_backend()
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anyio.to_thread, "run_sync", outage.in_virtual_time)
 
 
 @dataclass
@@ -46,7 +52,7 @@ class Lives:
 
     def __post_init__(self) -> None:
         phases = [Phase(self.random.choice(MODES), self.random.uniform(5, 60)) for _ in range(12)]
-        self.receiver = Receiver(phases)
+        self.receiver = Receiver(phases, begins=anyio.current_time())
 
     def queue(self) -> DiskQueue:
         """What a start makes of the disk."""
@@ -84,7 +90,7 @@ class Lives:
             tasks.start_soon(agent.lane.run)
             tasks.start_soon(queue.run)
             done = lambda: not agent.status["queue_blocks"] and not self.disk.names(FOLDER)[1:]  # noqa: E731
-            await agent.until(done, self.receiver.trouble_seconds + outage.DRAINED_SECONDS)
+            await agent.until(done, max(anyio.current_time(), self.receiver.trouble_seconds) + outage.DRAINED_SECONDS)
             tasks.cancel_scope.cancel()
         return agent
 

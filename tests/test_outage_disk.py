@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
-from trio.testing import MockClock
 
 from agent.plugin import Fsync
 from agent.selfmon import SelfMonitor
@@ -25,7 +25,7 @@ from tests import servers
 from tests.agents import Agent
 from tests.conftest import StartAgent
 from tests.exported import NAME, CountingTarget, Held, counting_target
-from tests.outage import Mode, Outage, Phase, Receiver
+from tests.outage import Mode, Outage, Phase, Receiver, in_virtual_time, virtual_backend
 from tests.power import TOTAL_BYTES, FakeDisk
 from tests.relay import Relay, Through, relay
 from tests.servers import eventually
@@ -40,12 +40,12 @@ LARGE = "64m"
 
 @pytest.fixture
 def anyio_backend() -> object:
-    # The queue writes in a thread: the clock must not run away from it.
-    return ("trio", {"clock": MockClock(autojump_threshold=0.005)})
+    return virtual_backend()
 
 
 @pytest.mark.parametrize("trouble", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
-async def test_what_the_disk_refuses_waits_in_memory_and_is_written_later(trouble: int) -> None:
+async def test_what_the_disk_refuses_waits_in_memory_and_is_written_later(monkeypatch: pytest.MonkeyPatch, trouble: int) -> None:
+    monkeypatch.setattr(anyio.to_thread, "run_sync", in_virtual_time)
     disk, monitor = FakeDisk(), SelfMonitor()
     queue = DiskQueue(
         disk,
