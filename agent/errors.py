@@ -4,7 +4,8 @@ CipushError
 ├── ConfigError        the configuration is wrong; `cipush` exits 78 and prints every problem
 ├── StartError         something outside refused at start (a port in use); exit 1
 ├── TemporaryError     try again later (a lock held, a sink that did not accept); exit 75
-└── CollectError       a source could not collect; contained by the core, counted by `kind`
+├── CollectError       a source could not collect; contained by the core, counted by `kind`
+└── DeliveryError      a webhook delivery is refused; `status` is the answer
 """
 
 from __future__ import annotations
@@ -37,4 +38,12 @@ class CollectError(CipushError):
 
     def __init__(self, kind: str, message: str) -> None:
         self.kind = kind
+        super().__init__(message)
+
+
+class DeliveryError(CipushError):
+    """A delivery that is refused. `status` is the HTTP status it is answered with, the text its body."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
         super().__init__(message)

@@ -6,7 +6,7 @@ Everything here is immutable data. Times are seconds since the epoch as floats w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
@@ -80,6 +80,56 @@ class Update(NamedTuple):
     """What this series was reported as a part of: a scrape target, a collector x project."""
 
 
+class Increment(NamedTuple):
+    """What one observation adds to one series: to a counter `value`, to a histogram one observation of `value`."""
+
+    family: Family
+    labels: tuple[str, ...]
+    """One value per name in `family.labels`, as in an `Update`."""
+    value: float
+
+
+class Event(NamedTuple):
+    """One sample with a time of its own, sent once, beside the series of the store: not in `/metrics`."""
+
+    family: Family
+    labels: tuple[str, ...]
+    value: float
+    at: float
+    """Seconds since the epoch, by the source's clock."""
+    exemplar: tuple[tuple[str, str], ...] = ()
+    """Labels of its exemplar, such as the run's id; receivers that know no exemplars get the sample alone."""
+
+
+class Observation(NamedTuple):
+    """Something that happened once, such as a job that ended. It counts once, whoever reports it and how often."""
+
+    key: str
+    """Says what it is, for good: `github:github.com:job:123`. One that the ledger has seen is left out whole."""
+    increments: tuple[Increment, ...]
+    events: tuple[Event, ...] = ()
+    project: str = ""
+    """The repository or project, for limits on each; "" = none."""
+
+
+class Note(NamedTuple):
+    """What a source has to know again after a restart, kept beside its observations."""
+
+    key: str
+    value: str | None
+    """None = forget it."""
+
+
+class Delivery(NamedTuple):
+    """One webhook request, as it came in."""
+
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    received: float
+    """Seconds since the epoch, by the agent's clock."""
+
+
 class Exemplar(NamedTuple):
     """One observation behind a counter or a bucket, such as the trace of a request."""
 
@@ -105,6 +155,9 @@ class Collected:
     """Scopes reported whole: their series that are not in `updates` end at the next flush."""
     unchanged: Sequence[str] = ()
     """Scopes confirmed without listing: all their series count as updated now."""
+    observations: Sequence[Observation] = ()
+    """What happened, kept in the ledger together with `notes` and, of a durable poller, `cursor`: all or nothing."""
+    notes: Sequence[Note] = ()
     cursor: object = None
     """Handed to the next collect; a collect that gets None lists everything."""
     group: str = ""
@@ -132,6 +185,9 @@ class Poller:
     collect: Collect
     timeout_seconds: float = 0.0
     """0 = the interval."""
+    durable: bool = False
+    """Whether its cursor, a text then, outlives the agent. None is handed to its very first collect only, and means
+    "from now on"."""
 
 
 class Encoding(Enum):

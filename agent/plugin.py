@@ -84,6 +84,11 @@ def no_samples() -> Iterable[tuple[Family, tuple[str, ...], float | list[float]]
     return ()
 
 
+def no_notes(_source: str) -> Mapping[str, str]:
+    """Of an agent without a ledger."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a plugin may use of the agent around it."""
@@ -95,6 +100,8 @@ class Context:
     user_agent: str
     samples: Samples = no_samples
     """What the `internal` source publishes: `SelfMonitor.samples`."""
+    recall: Callable[[str], Mapping[str, str]] = no_notes
+    """The notes of the source of that name, as they are in the ledger; for a source that has begun to run."""
     state_dir: Path | None = None
     """Where a plugin may keep files, below a folder of its own; None = in memory only."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from agent.model import Poller
+from agent.model import Collected, Delivery, Family, Poller
 
 
 class Source(Protocol):
@@ -16,4 +16,29 @@ class Source(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections; called once, after the last collect has ended."""
+        ...
+
+
+@runtime_checkable
+class Hooked(Protocol):
+    """A source that deliveries can come in to, beside its pollers."""
+
+    def admits(self, address: str) -> bool:
+        """Whether a client at this IP address may deliver at all."""
+        ...
+
+    def receive(self, delivery: Delivery) -> Collected:
+        """What a delivery brings; its signature is checked before anything in it is read.
+
+        Raises DeliveryError for one that is refused. Called again with the same delivery, it brings the same.
+        """
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A source with observations: what it counts goes on after a restart."""
+
+    def families(self) -> tuple[Family, ...]:
+        """Every family its increments may name, as configured; the totals of others are not taken up again."""
         ...
