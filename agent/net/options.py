@@ -95,15 +95,11 @@ class OAuth2(Section):
         return self
 
 
-class TransportOptions(Section):
-    """The keys of everything that speaks HTTP: sinks, scrape targets."""
+class ConnectionOptions(Section):
+    """Where an HTTP peer is and how it is reached."""
 
-    url: str = Field(description="address, http or https; a user name and password in it become basic_auth")
+    url: str = Field(description="address, http or https")
     headers: dict[str, SecretText] = Field(default_factory=dict, description="headers added to every request")
-    basic_auth: BasicAuth | None = Field(None, description="user name and password")
-    bearer_token: SecretText = Field(Secret(""), description="token of the Authorization header")
-    bearer_token_file: str = Field("", description="file with that token, read again when it changes")
-    oauth2: OAuth2 | None = Field(None, description="where to fetch tokens of the Authorization header")
     tls: Tls = Field(default_factory=Tls, description="certificates of https addresses")
     proxy_url: str = Field(
         "", description="http or https proxy; a user name and password in it become proxy_auth; the environment's are ignored"
@@ -113,16 +109,13 @@ class TransportOptions(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _user_info_is_basic_auth(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        return _moved(_moved(data, "url", "basic_auth"), "proxy_url", "proxy_auth")
+    def _user_info_is_proxy_auth(cls, data: Any) -> Any:
+        return _moved(data, "proxy_url", "proxy_auth") if isinstance(data, dict) else data
 
-    @field_validator("oauth2", "proxy_auth", mode="before")
+    @field_validator("proxy_auth", mode="before")
     @classmethod
-    def _empty_is_none(cls, section: Any) -> Any:
-        """A section whose every key is empty asks for nothing: the commented example, put in force, is such."""
-        return None if isinstance(section, dict) and not any(section.values()) else section
+    def _no_proxy_auth(cls, section: Any) -> Any:
+        return _empty_is_none(section)
 
     @field_validator("url")
     @classmethod
@@ -153,22 +146,8 @@ class TransportOptions(Section):
                 raise ValueError(f"the value of {name} must be printable ASCII")
         return headers
 
-    @field_validator("bearer_token")
-    @classmethod
-    def _ascii(cls, token: Secret) -> Secret:
-        if not token.reveal().isascii() or not token.reveal().isprintable():
-            raise ValueError("must be printable ASCII")
-        return token
-
     @model_validator(mode="after")
-    def _one_credential(self) -> Self:
-        header = [name for name in self.headers if name.lower() == _CREDENTIAL_HEADER]
-        given = ["basic_auth"] if self.basic_auth else []
-        given += [key for key in ("bearer_token", "bearer_token_file") if getattr(self, key)]
-        given += ["oauth2"] if self.oauth2 else []
-        given += [f"headers.{name}" for name in header]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} are both set; keep one")
+    def _proxy_is_used(self) -> Self:
         if self.proxy_auth and not self.proxy_url:
             raise ValueError("proxy_auth does nothing without proxy_url")
         if self.proxy_url and self.tls.server_name:
@@ -178,7 +157,7 @@ class TransportOptions(Section):
     @model_validator(mode="after")
     def _tls_is_spoken(self) -> Self:
         """Which https address each key of `tls` needs follows from what agent/net/network.py does with it."""
-        peer = [self.url, self.oauth2.token_url if self.oauth2 else ""]
+        peer = [self.url, *self._other_addresses()]
         for key, given, addresses, names in (
             ("server_name", self.tls.server_name, [self.url], "url"),
             ("cert_file", self.tls.cert_file, peer, "url or oauth2.token_url"),
@@ -195,6 +174,51 @@ class TransportOptions(Section):
                 raise ValueError(f"tls.{key} does nothing without https:// in {names}")
         return self
 
+    def _other_addresses(self) -> list[str]:
+        """Further addresses that `tls` is for."""
+        return []
+
+
+class TransportOptions(ConnectionOptions):
+    """The keys of everything that speaks HTTP with credentials of any kind: sinks, scrape targets."""
+
+    url: str = Field(description="address, http or https; a user name and password in it become basic_auth")
+    basic_auth: BasicAuth | None = Field(None, description="user name and password")
+    bearer_token: SecretText = Field(Secret(""), description="token of the Authorization header")
+    bearer_token_file: str = Field("", description="file with that token, read again when it changes")
+    oauth2: OAuth2 | None = Field(None, description="where to fetch tokens of the Authorization header")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _user_info_is_basic_auth(cls, data: Any) -> Any:
+        return _moved(data, "url", "basic_auth") if isinstance(data, dict) else data
+
+    @field_validator("oauth2", mode="before")
+    @classmethod
+    def _no_oauth2(cls, section: Any) -> Any:
+        return _empty_is_none(section)
+
+    @field_validator("bearer_token")
+    @classmethod
+    def _ascii(cls, token: Secret) -> Secret:
+        if not token.reveal().isascii() or not token.reveal().isprintable():
+            raise ValueError("must be printable ASCII")
+        return token
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        header = [name for name in self.headers if name.lower() == _CREDENTIAL_HEADER]
+        given = ["basic_auth"] if self.basic_auth else []
+        given += [key for key in ("bearer_token", "bearer_token_file") if getattr(self, key)]
+        given += ["oauth2"] if self.oauth2 else []
+        given += [f"headers.{name}" for name in header]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both set; keep one")
+        return self
+
+    def _other_addresses(self) -> list[str]:
+        return [self.oauth2.token_url] if self.oauth2 else []
+
 
 class HttpSinkOptions(SinkOptions, TransportOptions):
     """The keys every HTTP sink takes."""
@@ -202,6 +226,11 @@ class HttpSinkOptions(SinkOptions, TransportOptions):
     strict_spec: bool = Field(
         False, description="drop a block on every 4xx answer but 429, as the remote-write specification asks"
     )
+
+
+def _empty_is_none(section: Any) -> Any:
+    """A section whose every key is empty asks for nothing: the commented example, put in force, is such."""
+    return None if isinstance(section, dict) and not any(section.values()) else section
 
 
 def _moved(data: dict[str, Any], key: str, auth: str) -> dict[str, Any]:
