@@ -17,6 +17,7 @@ from agent.selfmon import SelfMonitor, counter
 from agent.web.negotiate import accepts_gzip, prefers_openmetrics
 from agent.web.server import App
 from agent.web.status import page
+from agent.web.webhook import is_webhook
 
 REQUESTS = counter("cipush_http_requests_total", "Requests answered by the agent's own web server.", "handler", "code")
 FAMILIES = (REQUESTS,)
@@ -93,18 +94,19 @@ class Agent(Protocol):
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(agent: Agent, monitor: SelfMonitor, auth_token: Secret) -> App:
-    """The ASGI app. With `auth_token` everything but /health and /ready asks for it as a bearer token.
+def make_app(agent: Agent, monitor: SelfMonitor, auth_token: Secret, webhooks: App | None = None) -> App:
+    """The ASGI app. With `auth_token` everything but /health, /ready and webhooks asks for it as a bearer token.
 
-    Without it /ready says whether, but not why: the reasons name sources, sinks and what they answered.
+    Without it /ready says whether, but not why: the reasons name sources, sinks and what they answered. Without
+    `webhooks`, which have a listener of their own then, their paths are answered 404.
     """
-    return _App(agent, monitor, auth_token)
+    return _App(agent, monitor, auth_token, webhooks)
 
 
 class _App:
     """Routing, authentication and counting, around the handlers of `Endpoints`."""
 
-    def __init__(self, agent: Agent, monitor: SelfMonitor, auth_token: Secret) -> None:
+    def __init__(self, agent: Agent, monitor: SelfMonitor, auth_token: Secret, webhooks: App | None) -> None:
         endpoints = Endpoints(agent, self._shows_token)
         self._routes: dict[str, dict[str, Handler]] = {
             "/": _reading(endpoints.index),
@@ -121,10 +123,14 @@ class _App:
         }
         self._monitor = monitor
         self._token = auth_token
+        self._webhooks = webhooks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
         path = scope["path"]  # not request.url, which a Host header can bend
+        if self._webhooks is not None and is_webhook(path):
+            await self._webhooks(scope, receive, send)  # signed, and counted in families of their own
+            return
+        request = Request(scope, receive)
         handler_name = path if path in self._routes else "other"
         try:
             response = await self._answer(path, request)
@@ -141,7 +147,7 @@ class _App:
             await response(scope, receive, send)
 
     async def _answer(self, path: str, request: Request) -> Response:
-        if path not in OPEN and not self._shows_token(request):
+        if path not in OPEN and not is_webhook(path) and not self._shows_token(request):
             return _text(401, "send server.auth_token in the Authorization header, type Bearer", {"WWW-Authenticate": "Bearer"})
         if path not in self._routes:
             return _text(404, f"nothing here; there is {', '.join(self._routes)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,20 +23,27 @@ class BodyError(Exception):
 
 
 class Bounded:
-    """ASGI middleware: bounds the size of a request's body and the time until it is whole, and contains the app's errors."""
+    """ASGI middleware: bounds the size of a request's body and the time until it is whole, and contains the app's errors.
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, body_seconds: float) -> None:
+    Paths that `bounds_itself` says yes to get their bodies as they come: the app has bounds of its own for them.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_body_bytes: int, body_seconds: float, bounds_itself: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._app = app
         self._max = max_body_bytes
         self._seconds = body_seconds
+        self._bounds_itself = bounds_itself
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 413, 408 or 500 where the app has not answered yet."""
         if scope["type"] != "http":
             return
+        is_bounded = not self._bounds_itself(scope["path"])
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         # the parser has refused what is not a number
-        if int(declared) > self._max:
+        if is_bounded and int(declared) > self._max:
             await _refuse(send, 413, f"body of {declared.decode()} bytes is over the limit of {self._max}", CLOSE)
             return
         if scope.get("http_version") == "1.0":
@@ -48,7 +56,7 @@ class Bounded:
             await send(message)
 
         try:
-            await self._app(scope, self._receive(receive), noting_send)
+            await self._app(scope, self._receive(receive) if is_bounded else receive, noting_send)
         except BodyError as error:
             if not begun:
                 await _refuse(send, error.status, str(error), CLOSE)

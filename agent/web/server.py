@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -83,16 +83,19 @@ async def serve(
     send_seconds: float = SEND_SECONDS,
     idle_seconds: int = IDLE_SECONDS,
     stop_seconds: int = STOP_SECONDS,
+    bounds_itself: Callable[[str], bool] = lambda _: False,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then take nothing new, answer what is in flight within `stop_seconds`, and end.
+
+    The app bounds the bodies of paths that `bounds_itself` says yes to, apart from `body_seconds`.
 
     Reports `host:port` as bound. Raises StartError for an address that cannot be had, ConfigError for
     certificates that cannot be used. Runs on the asyncio backend only, as uvicorn does.
     """
     context = server_context(tls_cert_file, tls_key_file, client_ca_file)
     config = uvicorn.Config(
-        Bounded(app, max_body_bytes, body_seconds),
+        Bounded(app, max_body_bytes, body_seconds, bounds_itself),
         # the app answers 408 first, where it reads the body at all
         http=bounded_connection(Bounds(header_seconds, body_seconds + 1, send_seconds)),
         ws="none",
