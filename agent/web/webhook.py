@@ -69,7 +69,8 @@ class Hook:
 
 
 Find = Callable[[str], Hook | None]
-"""The hook of the source of that name; of "" the one that has no need of a name. None = there is none."""
+"""The hook of the source of that name; of "" the one that has no need of a name. None = there is none. Raises
+DeliveryError where there is one, but not right now."""
 Commit = Callable[[Hook, Collected], Awaitable[None]]
 """Returns when the ledger has it; raises TemporaryError when the ledger cannot take it."""
 
@@ -154,9 +155,7 @@ class Webhooks:
         """Everything from the first look to the commit. Raises _RefusedError or GoneError."""
         if request.method != "POST":
             raise _RefusedError(NOT_POSTED)
-        hook = self._find(request.path[len(PATH) + 1 :])
-        if hook is None:
-            raise _RefusedError(UNKNOWN)
+        hook = self._found(request)
         request.source = hook.name
         request.client = client_address(request.client, request.headers.get("x-forwarded-for", ""), hook.trusted_proxies)
         self._admit(hook, request)
@@ -165,11 +164,21 @@ class Webhooks:
         try:
             body = await self._read(request, receive)
             self._show_load()
+            hook = self._found(request)  # a reload may have replaced it
             collected = self._received(hook, Delivery(request.headers, body, self._clock()))
             await self._committed(hook, collected)
         finally:
             self._load.end(request.held)
             self._show_load()
+
+    def _found(self, request: Incoming) -> Hook:
+        try:
+            hook = self._find(request.path[len(PATH) + 1 :])
+        except DeliveryError as error:
+            raise _refused(error) from error
+        if hook is None:
+            raise _RefusedError(UNKNOWN)
+        return hook
 
     def _admit(self, hook: Hook, request: Incoming) -> None:
         """Refuse before anything of the body is read."""
@@ -219,6 +228,8 @@ class Webhooks:
                 await self._commit(hook, collected)
             except TemporaryError as error:
                 raise _RefusedError(NOT_KEPT) from error
+            except DeliveryError as error:
+                raise _refused(error) from error
             except Exception as error:
                 raise self._bug(hook, error) from error
             return
