@@ -218,6 +218,11 @@ def test_no_host_means_every_address() -> None:
             pass
 
 
+def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    with bind("127.0.0.1:0") as sock, socket.create_connection(sock.getsockname()), sock.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.parametrize(
     ("address", "reason"),
     [
