@@ -4,6 +4,8 @@ CipushError
 ├── ConfigError        the configuration is wrong; `cipush` exits 78 and prints every problem
 ├── StartError         something outside refused at start (a port in use); exit 1
 ├── TemporaryError     try again later (a lock held, a sink that did not accept); exit 75
+│   └── LedgerError    the ledger could not take a commit; nothing of it counts
+│       └── FencedError    another agent holds the ledger
 ├── CollectError       a source could not collect; contained by the core, counted by `kind`
 └── DeliveryError      a webhook delivery is refused; `status` is the answer
 """
@@ -31,6 +33,14 @@ class StartError(CipushError):
 
 class TemporaryError(CipushError):
     """It may work later without anything being changed."""
+
+
+class LedgerError(TemporaryError):
+    """The ledger does not take what it is given; nothing of it counts, and it may be given again."""
+
+
+class FencedError(LedgerError):
+    """Somebody else writes to the ledger now; this agent must not."""
 
 
 class CollectError(CipushError):

@@ -41,12 +41,16 @@ async def push(loaded: Loaded, environ: Mapping[str, str]) -> None:
         async with anyio.create_task_group() as tasks:
             for lane in runtime.lanes.running.values():
                 lane.life.start(tasks)
+            tasks.start_soon(runtime.committer.run)
             await _collect_all(runtime)
             await runtime.flusher.flush(pace=False)
             state.save(runtime.flusher.last_ms)
             await runtime.lanes.drain(loaded.config.agent.shutdown_grace_seconds)
             failures = runtime.lanes.failures()
             await runtime.lanes.end_all()
+            await runtime.committer.settle()
+            tasks.cancel_scope.cancel()
+    runtime.ledger.close()
     if runtime.flusher.held:
         failures.append(f"nothing was flushed: {runtime.flusher.held}; check the system clock")
     if failures:
@@ -57,7 +61,11 @@ async def show(loaded: Loaded, out: Callable[[bytes], object]) -> None:
     """What `dry_run` does, inside the caller's event loop."""
     loaded = replace(loaded, config=replace(loaded.config, sinks={}))
     runtime = Runtime(loaded, lambda: loaded, StateDir(None))
-    await _collect_all(runtime)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runtime.committer.run)
+        await _collect_all(runtime)
+        tasks.cancel_scope.cancel()
+    runtime.ledger.close()
     for chunk in render(runtime.store, openmetrics=False):
         out(chunk)
 

@@ -15,11 +15,12 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import ip_network
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from agent.model import Family, Form
 from agent.relabel.options import Action, RuleList, Selector, SinkLimits
@@ -58,6 +59,31 @@ class SourceOptions(Section):
     )
     custom_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series of this source")
     max_series: int = Field(0, ge=0, description="most live series of this source; 0 = only the store's limit")
+
+
+class CountingOptions(SourceOptions):
+    """The keys of a source that counts what happens in projects."""
+
+    max_series_per_project: int = Field(
+        0, ge=0, description="most live series of one project that have labels of their own; 0 = no limit; beyond it: `overflow`"
+    )
+
+
+def _network(text: str) -> str:
+    return str(ip_network(text))  # its ValueError says what is wrong
+
+
+Network = Annotated[str, AfterValidator(_network)]
+"""An IP network such as 192.0.2.0/24."""
+
+
+class WebhookOptions(Section):
+    """What every source that takes deliveries is told about who sends them."""
+
+    trusted_proxies: list[Network] = Field(
+        default_factory=list, description="networks of reverse proxies whose X-Forwarded-For is believed"
+    )
+    max_per_second: float = Field(default=0.0, ge=0, description="deliveries accepted a second, on average; 0 = no limit")
 
 
 class SinkOptions(Section):

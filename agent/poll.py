@@ -11,7 +11,8 @@ from typing import Protocol
 import anyio
 from anyio.lowlevel import checkpoint
 
-from agent.errors import CollectError
+from agent.errors import CollectError, LedgerError
+from agent.ledger.batch import Move
 from agent.log import Transition
 from agent.model import Collected, Poller, Update
 from agent.secret import redact
@@ -63,20 +64,41 @@ class FlushGroup(Protocol):
         ...
 
 
+class Commits(Protocol):
+    """What a poll loop asks of the committer."""
+
+    async def commit(self, feed: Feed, collected: Collected, *, interval: float = 0.0, move: Move | None = None) -> None:
+        """Have it counted and applied. Raises LedgerError and CollectError."""
+        ...
+
+    def cursor(self, source: str, poller: str) -> str | None:
+        """Where a durable poller has come to. Raises LedgerError."""
+        ...
+
+
 class PollLoop:
     """Calls one poller and applies what it brings."""
 
     def __init__(
-        self, store: Store, feed: Feed, poller: Poller, flusher: FlushGroup, monitor: SelfMonitor, clock: Callable[[], float]
+        self,
+        store: Store,
+        feed: Feed,
+        poller: Poller,
+        flusher: FlushGroup,
+        committer: Commits,
+        monitor: SelfMonitor,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._feed = feed
         self.poller = poller
         self._flusher = flusher
+        self._committer = committer
         self._monitor = monitor
         self._clock = clock
         self._labels = (feed.name, poller.name)
         self._cursor: object = None
+        self._knows_cursor = not poller.durable
         self._scopes: Sequence[str] = ()
         self._transition = Transition(log)
         monitor.add(FUTURE, (feed.name,), 0)
@@ -95,44 +117,67 @@ class PollLoop:
 
     async def collect(self) -> bool:
         """One collect, applied; False when it failed. A failed or cancelled collect changes nothing."""
-        cursor = self._cursor
-        if self._store.wants_listing(self._feed, self._scopes, self._clock()):
-            cursor = None
         begun = anyio.current_time()
-        found = await self._ask(cursor)
+        found = await self._ask()
         self.collects += 1
         self._monitor.add(COLLECTS, self._labels)
         self._monitor.set(DURATION, self._labels, anyio.current_time() - begun)
         if isinstance(found, Failure):
             self._failed(found)
             return False
-        with anyio.CancelScope(shield=True):  # half of it would be neither the old state nor the new one
-            await self._apply(found)
+        try:
+            with anyio.CancelScope(shield=True):  # half of it would be neither the old state nor the new one
+                await self._apply(found)
+        except (LedgerError, CollectError) as error:
+            self._knows_cursor = not self.poller.durable
+            self._failed(Failure("ledger" if isinstance(error, LedgerError) else error.kind, str(error)))
+            return False
         self._succeeded(found.problem)
         return True
 
-    async def _ask(self, cursor: object) -> Collected | Failure:
+    async def _ask(self) -> Collected | Failure:
         limit = self.poller.timeout_seconds or self.poller.interval_seconds
         with anyio.move_on_after(limit):
             try:
-                return await self.poller.collect(cursor)
+                return await self.poller.collect(self._next_cursor())
             except CollectError as error:
                 return Failure(error.kind, str(error))
+            except LedgerError as error:
+                return Failure("ledger", str(error))
             except Exception as error:  # a source is a plugin: what it raises must not end the agent
                 if not self.last_error.startswith(BUG):
                     log.exception("source %s, poller %s: a bug in the source", *self._labels)
                 return Failure(BUG, f"{type(error).__name__}: {error}")
         return Failure("timeout", f"no answer within {limit:g} s")
 
+    def _next_cursor(self) -> object:
+        """Raises LedgerError."""
+        if not self._knows_cursor:
+            self._cursor = self._committer.cursor(self._feed.name, self.poller.name)
+            self._knows_cursor = True
+        if not self.poller.durable and self._store.wants_listing(self._feed, self._scopes, self._clock()):
+            return None
+        return self._cursor
+
     async def _apply(self, collected: Collected) -> None:
         now = self._clock()
         collected = self._without_future(collected, now)
-        for _ in self._store.applying(self._feed, collected, now, self.poller.interval_seconds):
-            await checkpoint()
+        if collected.observations or collected.notes or self.poller.durable:
+            await self._committer.commit(
+                self._feed, collected, interval=self.poller.interval_seconds, move=self._move(collected.cursor)
+            )
+        else:
+            for _ in self._store.applying(self._feed, collected, now, self.poller.interval_seconds):
+                await checkpoint()
         self._cursor = collected.cursor
         self._scopes = (*collected.complete, *collected.unchanged)
         if collected.group:
             await self._flusher.flush_group(collected.group, collected.group_at)
+
+    def _move(self, cursor: object) -> Move | None:
+        if not self.poller.durable or cursor == self._cursor:
+            return None
+        return Move(self._feed.name, self.poller.name, None if self._cursor is None else str(self._cursor), str(cursor))
 
     def _without_future(self, collected: Collected, now: float) -> Collected:
         """Leave out what is too far ahead of our clock: later updates would count as older than it."""

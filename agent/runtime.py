@@ -17,12 +17,15 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 
 from agent import __version__, log
+from agent.commit import Committer
 from agent.config.model import Config, Loaded
-from agent.errors import ConfigError
+from agent.errors import ConfigError, LedgerError
 from agent.flush import Flusher
 from agent.garbage import Garbage
+from agent.ledger.sqlite import SqliteLedger
 from agent.model import Family, Protocol
-from agent.parts import Lanes, Life, Sink, Sources, shared
+from agent.parts import Lanes, Life, Listeners, Sink, Sources, shared
+from agent.parts.hooks import Hooks
 from agent.plugin import Context
 from agent.reload import LoadAgain, Reloader
 from agent.selfmon import SelfMonitor, counter
@@ -31,14 +34,16 @@ from agent.state import StateDir
 from agent.store.publish import publish
 from agent.store.store import Limits, Store
 from agent.view import AgentView
-from agent.web import server
 from agent.web.app import make_app
+from agent.web.webhook import Webhooks
 
 logger = logging.getLogger(__name__)
 
 RSS_LOWERED = counter("cipush_store_max_bytes_lowered_total", "Times the byte limit was lowered because of max_rss_bytes.")
 FAMILIES = (RSS_LOWERED,)
 
+LEDGER = "ledger.sqlite"
+"""The ledger's file in the state directory."""
 RSS_POLL_SECONDS = 60.0
 """How often resident memory is measured: lowering the limit shows in it only after a while."""
 ROOM = 0.95
@@ -76,26 +81,20 @@ class Runtime:
         self.instance = state.settle_instance(config.agent.instance)
         self.shared = shared(config.agent, self.instance)
         self.store = Store(_limits(config))
-        agent = config.agent
-        self.flusher = Flusher(
-            self.store,
-            self.monitor,
-            clock,
-            interval=agent.flush_interval_seconds,
-            heartbeat=agent.heartbeat_seconds,
-            max_future=agent.max_future_seconds,
-            last_ms=state.state.last_flush_ms,
-        )
+        self.ledger = SqliteLedger(None if state.path is None else state.path / LEDGER)
+        self.committer = self._committer()
+        self.flusher = self._flusher(max(state.state.last_flush_ms, self.ledger.last_flush_ms))
         context = Context(
             clock=clock,
-            job=agent.job,
+            job=config.agent.job,
             instance=self.instance,
             user_agent=f"cipush/{__version__}",
             samples=self._readings,
+            recall=self.ledger.notes,
             state_dir=state.path,
         )
         self.lanes = Lanes(self.flusher, self.monitor, context, self.shared)
-        self.sources = Sources(self.store, self.flusher, self.monitor, context)
+        self.sources = Sources(self.store, self.flusher, self.committer, self.monitor, context)
         self.reloader = Reloader(loaded, load_again, self._take_over, self.monitor, clock)
         self.view = AgentView(self)
         self.monitor.add(RSS_LOWERED, (), 0)
@@ -103,8 +102,35 @@ class Runtime:
         sinks, sources = self._made(loaded, config.sinks, config.sources)
         for name, sink in sinks.items():
             self.lanes.adopt(name, config.sinks[name], sink)
+        self.committer.outbox.settle_sinks(self.lanes.history())
         for name, source in sources.items():
             self.sources.adopt(name, config.sources[name], source)
+
+    def _committer(self) -> Committer:
+        return Committer(
+            self.ledger,
+            self.store,
+            self.monitor,
+            self.clock,
+            last_flush=lambda: self.flusher.last_ms,
+            interval=lambda: self.config.agent.flush_interval_seconds,
+            hasten=self._hasten,
+            settled=lambda sink: self.lanes.settled(sink),
+        )
+
+    def _flusher(self, last_ms: int) -> Flusher:
+        agent = self.config.agent
+        flusher = Flusher(
+            self.store,
+            self.monitor,
+            self.clock,
+            interval=agent.flush_interval_seconds,
+            heartbeat=agent.heartbeat_seconds,
+            max_future=agent.max_future_seconds,
+            last_ms=last_ms,
+        )
+        flusher.outbox = self.committer.outbox
+        return flusher
 
     @property
     def config(self) -> Config:
@@ -116,10 +142,16 @@ class Runtime:
 
         Raises StartError when the listener cannot be had.
         """
-        app = make_app(self.view, self.monitor, self.config.server.auth_token)
+        hooks = Hooks(self.sources, self.committer, lambda: self.config.sources)
+        webhooks = Webhooks(hooks.find, hooks.commit, self.monitor, self.clock)
+        section = self.config.server
+        app = make_app(self.view, self.monitor, section.auth_token, None if section.webhook_listen_address else webhooks)
+        listeners = Listeners(section, app, webhooks)
         async with anyio.create_task_group() as tasks:
-            web, web_ended = anyio.CancelScope(), anyio.Event()
-            self.address = await tasks.start(self._serve, app, web, web_ended)
+            await listeners.start(tasks)
+            self.address = listeners.addresses[0]
+            committing = Life("committer", self.committer.run, checkpoint)
+            committing.start(tasks)
             self._tasks = tasks
             for lane in self.lanes.running.values():
                 lane.life.start(tasks)
@@ -130,30 +162,15 @@ class Runtime:
             with _short_collections():
                 logger.info(
                     "ready: listening on %s, %d sinks, %d sources",
-                    self.address,
+                    " and ".join(listeners.addresses),
                     len(self.lanes.running),
                     len(self.sources.running),
                 )
                 task_status.started(self.address)
                 await self.stopping.wait()
                 await loops.end()
-                await self._stop(web, web_ended)
+                await self._stop(listeners, committing)
             tasks.cancel_scope.cancel()
-
-    async def _serve(
-        self, app: server.App, scope: anyio.CancelScope, ended: anyio.Event, *, task_status: TaskStatus[str]
-    ) -> None:
-        section = self.config.server
-        with scope:
-            await server.serve(
-                app,
-                section.listen_address,
-                tls_cert_file=section.tls_cert_file,
-                tls_key_file=section.tls_key_file,
-                client_ca_file=section.client_ca_file,
-                task_status=task_status,
-            )
-        ended.set()
 
     async def _loops(self) -> None:
         async with anyio.create_task_group() as group:
@@ -161,16 +178,19 @@ class Runtime:
             group.start_soon(self.reloader.run, name="reload")
             group.start_soon(self._watch_memory, name="watch memory")
 
-    async def _stop(self, web: anyio.CancelScope, web_ended: anyio.Event) -> None:
+    async def _stop(self, listeners: Listeners, committing: Life) -> None:
         grace = self.config.agent.shutdown_grace_seconds
         logger.info("stopping: last flush, then up to %g s for the sinks", grace)
         await self.sources.end_all()
-        web.cancel()
-        await web_ended.wait()
+        await listeners.end()
+        await self.committer.idle()
+        await committing.end()
         await self.flusher.flush(pace=False)
         self.state.save(self.flusher.last_ms)
         pending = await self.lanes.drain(grace)
         await self.lanes.end_all()
+        await self.committer.settle()
+        self.ledger.close()
         kept = [name for name in pending if self.lanes.running[name].queue.keeps()]
         lost = [name for name in pending if name not in kept]
         if kept:
@@ -201,8 +221,21 @@ class Runtime:
         for name, sink in sinks.items():
             self.lanes.adopt(name, new.sinks[name], sink, or_in_memory=True).life.start(self._tasks)
         self.lanes.forget_stopped()
+        await self._count_on()
         for name, source in sources.items():
             self.sources.adopt(name, new.sources[name], source).life.start(self._tasks)
+
+    async def _count_on(self) -> None:
+        """What was being committed for sources and sinks as they were is done, before others take their places."""
+        await self.committer.idle()
+        try:
+            self.committer.outbox.settle_sinks(self.lanes.history())
+        except LedgerError as error:
+            logger.error("%s; sinks that came or went are noted at the next start", error)
+
+    def _hasten(self) -> None:
+        if self.config.agent.flush_on_event:
+            self.flusher.hasten()
 
     def _must_leave(self, name: str, new: Config) -> bool:
         """Whether a running sink is replaced: its section changed, or the job that a state sink was made with."""

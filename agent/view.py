@@ -78,13 +78,17 @@ class AgentView:
             degraded.append(f"flushes are held: {runtime.flusher.held}; check the system clock")
         if runtime.reloader.problem:
             degraded.append(f"configuration: the last reload was refused: {runtime.reloader.problem}")
-        stopping = runtime.stopping.is_set()
+        if problem := runtime.ledger.problem:
+            degraded.append(f"ledger: {problem}; totals began anew, and nothing is made up for from before")
+        stopping, broken = runtime.stopping.is_set(), runtime.committer.problem
+        if broken:
+            degraded.append(f"ledger: {broken}")
         body: dict[str, object] = {
-            "status": "stopping" if stopping else "degraded" if degraded else "ready",
+            "status": "stopping" if stopping else "blocked" if broken else "degraded" if degraded else "ready",
             "degraded": degraded,
             "uptime_seconds": round(now - runtime.started, 3),
         }
-        return not stopping, body
+        return not (stopping or broken), body
 
     def status(self) -> dict[str, object]:
         """Everything for the status page and `cipush status`; JSON-ready."""
@@ -114,6 +118,7 @@ class AgentView:
             ],
             "sinks": [self._sink(running) for running in runtime.lanes.running.values()],
             "store": stats(runtime.store),
+            "ledger": runtime.committer.status(),
             "flush": {
                 "sequence": numbers.complete,
                 "recent": [list(flushed) for flushed in numbers.recent],

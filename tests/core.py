@@ -11,10 +11,12 @@ import anyio
 import snappy
 
 from agent.flush import Flusher
+from agent.ledger.batch import Move
 from agent.model import Block, Collected, Encoding, Family, Kind, Protocol, Update
 from agent.selfmon import SelfMonitor
 from agent.store.encode import LabelRules
 from agent.store.store import Limits, Store
+from agent.store.table import Feed
 from agent.wire.remote_write_pb2 import WriteRequest
 
 START = 1_795_239_000.0
@@ -39,6 +41,7 @@ class Wall:
 class Offered:
     """A lane that keeps what it is offered, and when."""
 
+    name: str = "lane"
     items: list[Any] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     metadata: list[Block] = field(default_factory=list)
@@ -58,6 +61,18 @@ class Offered:
     def values_of(self, protocol: Protocol) -> list[dict[str, float]]:
         """The same of the blocks of one protocol."""
         return [samples_of(item) for item in self.items if item.protocol is protocol]
+
+
+class Uncounted:
+    """The committer of an agent whose sources count nothing."""
+
+    async def commit(self, feed: Feed, collected: Collected, *, interval: float = 0.0, move: Move | None = None) -> None:
+        """Never called."""
+        raise AssertionError((feed, collected, interval, move))
+
+    def cursor(self, source: str, poller: str) -> str | None:
+        """Never called."""
+        raise AssertionError((source, poller))
 
 
 class Bench:

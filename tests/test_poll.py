@@ -16,7 +16,7 @@ from agent.model import Collected, Poller, Update
 from agent.poll import PROLONG_SECONDS, PollLoop
 from agent.selfmon import SelfMonitor
 from agent.store.store import Limits, Store
-from tests.core import GAUGE, START, Wall
+from tests.core import GAUGE, START, Uncounted, Wall
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ class Source:
         self.store = Store(Limits(default_ttl_seconds=60))
         self.feed = self.store.add_feed("s", max_series=max_series)
         poller = Poller("p", 10.0, self.collect, timeout)
-        self.loop = PollLoop(self.store, self.feed, poller, self.groups, self.monitor, self.wall)
+        self.loop = PollLoop(self.store, self.feed, poller, self.groups, Uncounted(), self.monitor, self.wall)
 
     async def collect(self, cursor: object) -> Collected:
         self.begun.append(anyio.current_time())

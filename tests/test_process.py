@@ -170,11 +170,15 @@ def test_every_number_of_its_own_is_shown_by_a_working_agent(start_agent: StartA
         absent = {
             "cipush_config_reloads_total",
             "cipush_flush_held_total",
+            "cipush_ledger_commit_duration_seconds",
+            "cipush_observations_folded_total",
+            "cipush_observations_total",
             "cipush_relabel_dropped_series_total",
             "cipush_sink_samples_dropped_total",
             "cipush_source_errors_total",
             "cipush_store_evicted_total",
             "cipush_store_refused_total",
+            "cipush_webhook_requests_total",
         }
         wanted = {family.name for _, family in families() if family.name.startswith("cipush_")} - absent
 

@@ -117,6 +117,7 @@ async def test_a_sink_of_another_type_begins_with_nothing(tmp_path: Path) -> Non
 
 
 async def test_a_queue_that_cannot_be_opened_at_a_reload_costs_its_sink_the_disk_only(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
     async with running(Agent(tmp_path, {"sinks": {"a": import_sink(DEAD)}}, state=tmp_path / "state")) as agent:
         (tmp_path / "state" / "queues" / "b").write_text("a file in the way")
 

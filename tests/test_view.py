@@ -49,7 +49,9 @@ async def fails(_cursor: object) -> Collected:
 def failing(runtime: Runtime, source: str) -> PollLoop:
     """A poll loop, in place of the source's own, that fails."""
     running = runtime.sources.running[source]
-    loop = PollLoop(runtime.store, running.feed, Poller("p", 15, fails), runtime.flusher, runtime.monitor, runtime.clock)
+    loop = PollLoop(
+        runtime.store, running.feed, Poller("p", 15, fails), runtime.flusher, runtime.committer, runtime.monitor, runtime.clock
+    )
     running.loops[:] = [loop]
     return loop
 

@@ -39,6 +39,10 @@ def _address(value: str) -> str:
     return value
 
 
+def _address_or_none(value: str) -> str:
+    return value and _address(value)
+
+
 def split_address(address: str) -> tuple[str, int]:
     """(host, port) of `host:port`, `[::1]:port` or `:port` (every interface, host ""). Raises ValueError with what to write."""
     host, colon, port = address.rpartition(":")
@@ -85,6 +89,9 @@ class AgentSection(Section):
     max_future_seconds: float = Field(
         default=300.0, ge=0, le=31536000, description="samples further ahead of the clock than this are refused"
     )
+    flush_on_event: bool = Field(
+        default=False, description="push soon after something was counted, such as a job that ended, not on the interval alone"
+    )
     shutdown_grace_seconds: float = Field(
         default=10.0, ge=0, le=3600, description="how long a stop waits for the sinks to take what is left"
     )
@@ -109,6 +116,11 @@ class ServerSection(Section):
 
     listen_address: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:9817", description="host:port of /metrics, /health and the status page; port 0 takes a free one"
+    )
+    webhook_listen_address: Annotated[str, AfterValidator(_address_or_none)] = Field(
+        default="",
+        description="host:port of a listener for webhooks and /health alone, with the same certificates; listen_address then "
+        'answers 404 for webhooks; "" = they come in at listen_address',
     )
     tls_cert_file: str = Field(default="", description='PEM certificate chain; with it the server speaks https; "" = http')
     tls_key_file: str = Field(default="", description="PEM private key of tls_cert_file")

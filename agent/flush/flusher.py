@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -17,6 +18,7 @@ from agent import model
 from agent.flush.clock import SampleClock
 from agent.flush.numbers import Flushed, Numbers, group_code
 from agent.flush.outputs import Lane, Output, Outputs
+from agent.flush.owing import Extra, Nothing, Owing, Tables
 from agent.leaps import Leaps
 from agent.model import Block, Encoding, Family, Form, Kind, Snapshot
 from agent.selfmon import SelfMonitor, counter, gauge
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 
 FIRST_SECONDS = 1.0
 """When the first interval flush takes place, after start."""
+
+SOON_SECONDS = 0.25
+"""When a flush that is brought forward takes place: what happens meanwhile goes with it."""
 
 EVERYTHING = -math.inf
 """A heartbeat that every page is due for, even one that was sent by a clock that was ahead."""
@@ -78,8 +83,11 @@ class Flusher:
             monitor.add(family, (), 0)
         self._lock = anyio.Lock()
         self._reconfigured: anyio.Event | None = None
+        self._hastened = False
         self.outputs = Outputs(store)
         self.numbers = Numbers()
+        self.outbox: Owing = Nothing()
+        self._tables = Tables(store)
         self.held = ""
         """Why interval flushes are not taking place now, or ""."""
 
@@ -114,6 +122,12 @@ class Flusher:
         if not self.numbers.open:
             self.outputs.settle_switches()
 
+    def hasten(self) -> None:
+        """Bring the next interval flush forward: something has happened that somebody waits for."""
+        if self._reconfigured is not None:
+            self._hastened = True
+            self._reconfigured.set()
+
     async def retire(self, lane: Lane) -> None:
         """Stop sending to a lane whose series get other labels: those that it was sent end there, with markers."""
         async with self._lock:
@@ -144,7 +158,8 @@ class Flusher:
             self._reconfigured = anyio.Event()
             with anyio.CancelScope(deadline=due):
                 await self._reconfigured.wait()
-                due = min(due, anyio.current_time() + self._interval)
+                due = min(due, anyio.current_time() + (min(SOON_SECONDS, self._interval) if self._hastened else self._interval))
+                self._hastened = False
                 continue
             with anyio.CancelScope(shield=True):
                 await self.flush()
@@ -168,6 +183,7 @@ class Flusher:
             with self.numbers.flush(ms, "") as this:
                 for output in self.outputs:
                     if isinstance(output.view, View):
+                        self._send_owed(output, output.view, this)
                         await self._walk(output, output.view, this, heartbeat, pace)
                     else:
                         await self._snapshot(output, output.view, ms)
@@ -254,6 +270,26 @@ class Flusher:
             if block is None:
                 block = blocks[encoding] = _block(rendered, output.protocol, encoding, this, created)
             lane.offer(block)
+
+    def _send_owed(self, output: Output, view: View, this: Flushed) -> None:
+        """What the outbox owes to these lanes goes ahead of the flush: it says where series begin."""
+        created, extras = self._clock(), dict[int, list[Extra]]()
+        for lane, encoding in output.lanes:
+            rows = self.outbox.owed(lane.name)
+            if not rows:
+                continue
+            first = rows[0].number
+            if first not in extras:
+                extras[first] = [
+                    extra._replace(rendered=replace(extra.rendered, payload=bytes(extra.rendered.payload)))
+                    for extra in self._tables.extras(view, rows)
+                ]
+            for rendered, newest, events in extras[first]:
+                if rendered.samples:
+                    self._monitor.add(SAMPLES, (output.protocol.value,), rendered.samples)
+                    block = _block(rendered, output.protocol, encoding, this, created)
+                    lane.offer(replace(block, timestamp_ms=newest, events=events))
+            self.outbox.hand_over(lane.name, rows[-1].number, this.number)
 
     async def _snapshot(self, output: Output, snapshots: Snapshots, ms: int) -> None:
         steps = snapshots.take()

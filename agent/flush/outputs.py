@@ -17,6 +17,11 @@ from agent.store.store import Store
 class Lane(Protocol):
     """What a flush needs of a sink's lane."""
 
+    @property
+    def name(self) -> str:
+        """The sink's."""
+        ...
+
     def offer(self, item: Any, /) -> None:
         """Queue it; never blocks."""
         ...

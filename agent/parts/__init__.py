@@ -6,6 +6,7 @@ that a reload can end one part and leave the rest alone. Making a part is offlin
 
 from agent.parts.lanes import Lanes, RunningLane, Sink, shared
 from agent.parts.life import CLOSE_SECONDS, Life
+from agent.parts.listeners import Listeners
 from agent.parts.sources import RunningSource, Sources
 
-__all__ = ["CLOSE_SECONDS", "Lanes", "Life", "RunningLane", "RunningSource", "Sink", "Sources", "shared"]
+__all__ = ["CLOSE_SECONDS", "Lanes", "Life", "Listeners", "RunningLane", "RunningSource", "Sink", "Sources", "shared"]

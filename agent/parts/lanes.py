@@ -17,7 +17,7 @@ from agent.config.model import AgentSection
 from agent.deliver import Lane
 from agent.deliver.pause import Knock
 from agent.flush import Flusher
-from agent.model import Form
+from agent.model import Form, Protocol
 from agent.net.knock import opens
 from agent.parts.life import Life, all_of
 from agent.parts.queues import Queue, Queues
@@ -181,6 +181,15 @@ class Lanes:
     async def end_all(self) -> None:
         """End every lane and close the sinks."""
         await all_of(running.life.end for running in self.running.values())
+
+    def history(self) -> list[str]:
+        """The sinks that take samples with times of their own, by name."""
+        return [name for name, running in self.running.items() if running.form.protocol is not Protocol.TEXT]
+
+    def settled(self, name: str) -> int | None:
+        """Everything of flushes up to this number is accepted by the sink, or synced to its queue; None = all of it."""
+        running = self.running.get(name)
+        return 0 if running is None else running.queue.spool.stats().synced_flush
 
     def refresh(self) -> None:
         """Bring gauges that age up to date, and count what rules refused."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import anyio
 
 from agent import plugin
+from agent.commit import Committer
 from agent.flush import Flusher
 from agent.parts.life import Life, all_of
-from agent.plugin import Context, SourceOptions
+from agent.plugin import Context, CountingOptions, SourceOptions
 from agent.poll import PollLoop
 from agent.selfmon import SelfMonitor
 from agent.sources import SOURCES
-from agent.sources.base import Source
+from agent.sources.base import Counting, Source
 from agent.store.store import Store
 from agent.store.table import Feed
 
@@ -32,9 +33,10 @@ class RunningSource:
 class Sources:
     """Sources by name."""
 
-    def __init__(self, store: Store, flusher: Flusher, monitor: SelfMonitor, context: Context) -> None:
+    def __init__(self, store: Store, flusher: Flusher, committer: Committer, monitor: SelfMonitor, context: Context) -> None:
         self._store = store
         self._flusher = flusher
+        self._committer = committer
         self._monitor = monitor
         self._context = context
         self.running: dict[str, RunningSource] = {}
@@ -45,10 +47,18 @@ class Sources:
         return source
 
     def adopt(self, name: str, options: SourceOptions, source: Source) -> RunningSource:
-        """Give it a feed and poll loops; they run after `start`."""
-        feed = self._store.add_feed(name, options.metric_prefix, tuple(options.custom_labels.items()), options.max_series)
-        clock = self._context.clock
-        loops = [PollLoop(self._store, feed, poller, self._flusher, self._monitor, clock) for poller in source.pollers()]
+        """Give it a feed and poll loops; they run after `start`. What it has counted before goes on."""
+        labels = tuple(options.custom_labels.items())
+        limits = {"max_series": options.max_series}
+        if isinstance(options, CountingOptions):
+            limits["max_series_per_project"] = options.max_series_per_project
+        feed = self._store.add_feed(name, options.metric_prefix, labels, **limits)
+        if isinstance(source, Counting):
+            self._committer.restore(feed, source.families())
+        loops = [
+            PollLoop(self._store, feed, poller, self._flusher, self._committer, self._monitor, self._context.clock)
+            for poller in source.pollers()
+        ]
 
         async def poll() -> None:
             async with anyio.create_task_group() as group:
@@ -64,6 +74,7 @@ class Sources:
         await running.life.end()
         groups = {group for _, group in running.feed.tables}
         self._store.remove_feed(running.feed)
+        self._committer.forget(running.feed)
         await self._flusher.end_groups(groups)
         self._monitor.forget("source", name)
         del self.running[name]

@@ -43,6 +43,10 @@ class Body(Protocol):
         """The uncompressed request and its number of samples. `parts`: (first record, values from there)."""
         ...
 
+    def stamped(self, parts: Iterable[tuple[int, array[float], int]]) -> tuple[bytes | bytearray, int]:
+        """`render` where each part has a time of its own: (first record, values from there, milliseconds)."""
+        ...
+
     def markers(self, timestamp_ms: int) -> tuple[bytes | bytearray, int]:
         """A request that ends every series in the body, and its samples; empty where there are no markers."""
         ...
@@ -88,9 +92,13 @@ class RecordBody:
 
     def render(self, parts: Iterable[tuple[int, array[float]]], timestamp_ms: int) -> tuple[bytearray, int]:
         """Values and time put in place; the buffer is good until the next call."""
-        tail = repeat(remote_write.tail(timestamp_ms))
+        return self.stamped((first, values, timestamp_ms) for first, values in parts)
+
+    def stamped(self, parts: Iterable[tuple[int, array[float], int]]) -> tuple[bytearray, int]:
+        """Values and times put in place; the buffer is good until the next call."""
         buffer = repeat(self.buffer)
-        for first, values in parts:
+        for first, values, timestamp_ms in parts:
+            tail = repeat(remote_write.tail(timestamp_ms))
             # one call in C per sample, none in Python: this line is the flush
             deque(map(remote_write.pack_value, buffer, self.offsets[first : first + len(values)], values, tail), 0)
         return self.buffer, len(self.offsets)
@@ -131,8 +139,12 @@ class LineBody:
 
     def render(self, parts: Iterable[tuple[int, array[float]]], timestamp_ms: int) -> tuple[bytes, int]:
         """Values and time put in place; the buffer is good until the next call."""
+        return self.stamped((first, values, timestamp_ms) for first, values in parts)
+
+    def stamped(self, parts: Iterable[tuple[int, array[float], int]]) -> tuple[bytes, int]:
+        """Lines with values and times."""
         bodies, written = [], 0
-        for first, values in parts:
+        for first, values, timestamp_ms in parts:
             text, skipped = vm_import.lines(self.prefixes[first : first + len(values)], values, timestamp_ms)
             bodies.append(text)
             written += len(values) - skipped

@@ -96,18 +96,22 @@ class RecordBody2:
 
     def render(self, parts: Iterable[tuple[int, array[float]]], timestamp_ms: int) -> tuple[bytes, int]:
         """Values and time put in place; the request and its samples and histograms."""
-        tail = remote_write.tail(timestamp_ms)
+        return self.stamped((first, values, timestamp_ms) for first, values in parts)
+
+    def stamped(self, parts: Iterable[tuple[int, array[float], int]]) -> tuple[bytes, int]:
+        """Values and times put in place; the request and its samples and histograms."""
         pieces: list[bytes | bytearray] = []
         written = 0
         whole = not self._natives and not self.exemplars
         extra = remote_write2.MoreSymbols(self._symbols)
-        for first, values in parts:
+        for first, values, timestamp_ms in parts:
             end = first + len(values)
             if first in self._natives:
                 found = [piece for piece in self._written(first, values, timestamp_ms) if piece]
                 pieces += found
                 written += len(found)
                 continue
+            tail = remote_write.tail(timestamp_ms)
             # one call in C per sample, none in Python: this line is the flush
             deque(map(remote_write.pack_value, repeat(self.buffer), self.offsets[first:end], values, repeat(tail)), 0)
             written += len(values)

@@ -8,11 +8,12 @@ values: values are read from the tables when the page is written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from agent.model import Protocol
+from agent.store.beside import Once, written
 from agent.store.body import Body, LineBody, RecordBody
 from agent.store.body2 import RecordBody2
 from agent.store.claims import Heirs, Place
@@ -88,6 +89,11 @@ class View:
         if self.relabelling is None:
             return self._encoder.encode(table, table.labels[row])
         return self.relabelling.records(table, row)
+
+    def beside(self, rows: Iterable[Once]) -> Iterator[Rendered]:
+        """Samples with times of their own, beside the pages, in requests of a page's size at the most."""
+        encode = self._encoder.encode if self.relabelling is None else self.relabelling.once
+        return written(_BODIES[self.protocol], encode, rows)
 
     def forget(self, table: Table) -> None:
         """Drop what is kept for a table whose feed is gone."""

@@ -119,6 +119,14 @@ class Relabelling:
         form = self._shape(table, found)
         return self._encoder.encode(form, tuple([found[name] for name in form.family.labels]))
 
+    def once(self, table: Table, labels: Sequence[str]) -> Sequence[Any]:
+        """The records of a series that is sent beside the pages; none for one that is not sent."""
+        found = relabelled(table, labels, self._rules)
+        if isinstance(found, Refusal):
+            return []
+        form = self._shape(table, found)
+        return self._encoder.encode(form, tuple([found[name] for name in form.family.labels]))
+
     def heirs(
         self,
         table: Table,

@@ -85,9 +85,9 @@ class Store:
         """Estimated bytes of rows and pages."""
         return sum(self.row_bytes) + self.page_bytes
 
-    def add_feed(self, name: str, prefix: str = "", custom_labels: Sequence[tuple[str, str]] = (), max_series: int = 0) -> Feed:
-        """A new source's share; replaces nothing: remove the old one of that name first."""
-        feed = self.feeds[name] = Feed(name, prefix, custom_labels, max_series)
+    def add_feed(self, name: str, prefix: str = "", custom_labels: Sequence[tuple[str, str]] = (), **limits: int) -> Feed:
+        """A new source's share, with the limits of a `Feed`; replaces nothing: remove the old one of that name first."""
+        feed = self.feeds[name] = Feed(name, prefix, custom_labels, **limits)
         return feed
 
     def remove_feed(self, feed: Feed) -> None:

@@ -87,17 +87,30 @@ _NEVER = Started()
 class Feed:
     """One source's share of the store: its naming, its tables, its scopes and its limit."""
 
-    def __init__(self, name: str, prefix: str = "", custom_labels: Iterable[tuple[str, str]] = (), max_series: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        prefix: str = "",
+        custom_labels: Iterable[tuple[str, str]] = (),
+        max_series: int = 0,
+        max_series_per_project: int = 0,
+    ) -> None:
         self.name = name
         self.prefix = prefix
         self.custom_labels = tuple(custom_labels)
         self.max_series = max_series
+        self.max_series_per_project = max_series_per_project
         self.series = 0
         self.tables: dict[tuple[Family, str], Table] = {}
         """By family and flush group."""
         self.scopes: dict[str, Scope] = {}
         self.removed = False
         self._started: dict[str, Started] = {}
+
+    def identity(self, family: Family) -> tuple[str, str, tuple[str, ...], tuple[tuple[str, str], ...], tuple[float, ...]]:
+        """What makes series of a family the same after a restart: name, kind, label names, constant labels, buckets."""
+        constants = dict(self.custom_labels) | dict(family.constants)
+        return self.prefix + family.name, family.kind.value, family.labels, tuple(constants.items()), family.buckets
 
     def started(self, group: str) -> Started:
         """Since when its counters of a flush group count."""

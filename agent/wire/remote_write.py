@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from agent.model import Kind
+from agent.model import Exemplar, Kind
 
 FIRST_MS = 1 << 35
 """Smallest time whose varint has six bytes (1971-02-02)."""
@@ -85,6 +85,20 @@ def label(head: bytes, value: str) -> bytes:
 def record(labels: bytes) -> bytes:
     """A whole record with a sample still to be written; `labels` are `label()`s joined, sorted by name."""
     return b"\x0a" + varint(len(labels) + len(_SAMPLE)) + labels + _SAMPLE
+
+
+def with_exemplar(record: bytes, exemplar: Exemplar) -> bytes:
+    """The same record with an exemplar in front of its sample: fields may come in any order, and the sample stays last.
+
+    Raises ValueError for a time that `tail` refuses.
+    """
+    labels = b"".join([label(label_head(name), value) for name, value in exemplar.labels])
+    value = b"\x11" + struct.pack("<d", exemplar.value) + b"\x18" + tail(exemplar.timestamp_ms)[1:]
+    at = 1
+    while record[at] > 0x7F:
+        at += 1
+    whole = record[at + 1 : -len(_SAMPLE)] + field(b"\x1a", labels + value)
+    return b"\x0a" + varint(len(whole) + len(_SAMPLE)) + whole + _SAMPLE
 
 
 def tail(timestamp_ms: int) -> bytes:

@@ -20,6 +20,7 @@ from agent.sources.scrape import Options, build
 from tests.bench.datasets import DATASETS
 from tests.bench.report import Row, peak_rss_mib, run
 from tests.bench.rig import INTERVAL_SECONDS, Rig, ticker
+from tests.core import Uncounted
 
 SCRAPES = 5
 PATIENCE_SECONDS = 120.0
@@ -32,7 +33,7 @@ def scraper(rig: Rig, port: str) -> PollLoop:
     target = {"url": f"http://127.0.0.1:{port}/metrics", "timeout_seconds": PATIENCE_SECONDS, "max_bytes": MAX_BYTES}
     options = Options.model_validate({"type": "scrape", "interval_seconds": PATIENCE_SECONDS, "targets": [target]})
     poller = build("bench", options, rig.context).pollers()[0]
-    return PollLoop(rig.store, rig.feed, poller, rig.flusher, rig.monitor, rig.clock)
+    return PollLoop(rig.store, rig.feed, poller, rig.flusher, Uncounted(), rig.monitor, rig.clock)
 
 
 async def scrape(rig: Rig, loop: PollLoop) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from agent import plugin
 from agent.net.options import ConnectionOptions
-from agent.plugin import SecretText, Section, SourceOptions
+from agent.plugin import CountingOptions, Network, SecretText, Section
 from agent.secret import Secret
 
 MAX_CUSTOM_LABELS = 16
@@ -26,10 +26,6 @@ def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
     return bounds
 
 
-def _network(text: str) -> str:
-    return str(ip_network(text))  # its ValueError says what is wrong
-
-
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -39,7 +35,6 @@ def _pattern(text: str) -> str:
 
 
 Bounds = Annotated[tuple[float, ...], AfterValidator(_ascending), Field(max_length=64)]
-Network = Annotated[str, AfterValidator(_network)]
 Pattern = Annotated[str, AfterValidator(_pattern), Field(max_length=500)]
 
 
@@ -58,7 +53,7 @@ class AppOptions(Section):
         return self
 
 
-class WebhookOptions(Section):
+class WebhookOptions(plugin.WebhookOptions):
     """Deliveries that GitHub sends to /webhook/<source name>."""
 
     secret: SecretText = Field(default=Secret(""), description="the webhook's secret; without one the endpoint answers 404")
@@ -72,10 +67,6 @@ class WebhookOptions(Section):
     allow_github_networks: bool = Field(
         default=False, description="accept deliveries from the addresses that GitHub names at /meta, asked for once a day"
     )
-    trusted_proxies: list[Network] = Field(
-        default_factory=list, description="networks of reverse proxies whose X-Forwarded-For is believed"
-    )
-    max_per_second: float = Field(default=0.0, ge=0, description="deliveries accepted a second, on average; 0 = no limit")
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
@@ -201,7 +192,7 @@ class BucketsOptions(Section):
         return bounds
 
 
-class Options(SourceOptions, ConnectionOptions):
+class Options(CountingOptions, ConnectionOptions):
     """Keys of the `github` source."""
 
     metric_prefix: str = Field(
@@ -209,11 +200,6 @@ class Options(SourceOptions, ConnectionOptions):
     )
     custom_labels: dict[str, str] = Field(
         default_factory=dict, max_length=MAX_CUSTOM_LABELS, description="labels added to every series of this source"
-    )
-    max_series_per_project: int = Field(
-        default=0,
-        ge=0,
-        description="most live series of one repository that count by job name; 0 = no limit; beyond it `overflow`",
     )
     url: str = Field(
         default="https://api.github.com", description="the API: GitHub, https://HOST/api/v3, https://api.SUBDOMAIN.ghe.com"

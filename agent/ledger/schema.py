@@ -1,0 +1,99 @@
+"""The ledger's file: its tables, how older files become new ones, and what is done with one that cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from pathlib import Path
+
+from agent.errors import ConfigError
+from agent.ledger.batch import Shape
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE keys (key TEXT NOT NULL UNIQUE, at REAL NOT NULL);
+    CREATE TABLE shapes (number INTEGER PRIMARY KEY, source TEXT NOT NULL, text TEXT NOT NULL, UNIQUE (source, text));
+    CREATE TABLE series (
+        shape INTEGER NOT NULL, labels TEXT NOT NULL, cells BLOB NOT NULL, updated REAL NOT NULL, last_ms INTEGER NOT NULL,
+        PRIMARY KEY (shape, labels)
+    ) WITHOUT ROWID;
+    CREATE TABLE outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, shape INTEGER NOT NULL, labels TEXT NOT NULL, at_ms INTEGER NOT NULL,
+        cells BLOB NOT NULL, exemplar TEXT NOT NULL, event INTEGER NOT NULL
+    );
+    CREATE TABLE sinks (name TEXT PRIMARY KEY, acknowledged INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE cursors (source TEXT, poller TEXT, value TEXT NOT NULL, PRIMARY KEY (source, poller)) WITHOUT ROWID;
+    CREATE TABLE notes (source TEXT, key TEXT, value TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
+    """,
+    "ALTER TABLE series ADD COLUMN project TEXT NOT NULL DEFAULT '';",
+)
+"""One step each: the first makes version 1 of an empty file."""
+VERSION = len(MIGRATIONS)
+
+BUSY_SECONDS = 5.0
+CHECKED_BYTES = 64 << 20
+"""Files up to this size are read through at start: about a third of a second."""
+
+
+def opened(path: Path | None) -> tuple[sqlite3.Connection, str]:
+    """A connection to the ledger in a file, or in memory, and "" or why an older file was set aside.
+
+    Raises ConfigError for a file of a later version, and for a folder where there can be none.
+    """
+    if path is None:
+        return _connected(None), ""
+    try:
+        return _connected(path), ""
+    except sqlite3.OperationalError as error:
+        raise ConfigError(
+            [f"{path} cannot be opened ({error}); make its folder writable and see that the disk is not full"]
+        ) from error
+    except sqlite3.DatabaseError as error:
+        reason = str(error)
+    aside = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+    for suffix in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.replace(aside.with_name(aside.name + suffix))
+    log.error(
+        "the ledger %s is not readable (%s): set aside as %s; what was counted before counts no more", path, reason, aside.name
+    )
+    return _connected(path), f"{reason}; set aside as {aside.name}"
+
+
+def _connected(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        ":memory:" if path is None else path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    # https://www.sqlite.org/pragma.html#pragma_synchronous: FULL syncs the log at each commit
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "journal_size_limit=16777216"):
+        connection.execute(f"PRAGMA {pragma}")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise ConfigError(
+            [f"{path}: ledger of format {version}, this cipush reads up to {VERSION}; start the newer cipush, or move it away"]
+        )
+    if path is not None and path.stat().st_size <= CHECKED_BYTES:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+    for number in range(version, VERSION):
+        connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+    try:
+        for (text,) in connection.execute("SELECT text FROM shapes"):
+            Shape.parse(text)
+    except ValueError as error:
+        raise sqlite3.DatabaseError(str(error)) from error
