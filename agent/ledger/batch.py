@@ -35,9 +35,12 @@ class Shape(NamedTuple):
         """The reverse. Raises ValueError for what `text` did not write."""
         try:
             name, kind, labels, constants, bounds = json.loads(text)
-            return cls(name, kind, tuple(labels), tuple((key, value) for key, value in constants), tuple(map(float, bounds)))
-        except (TypeError, ValueError) as error:
+            shape = cls(name, kind, tuple(labels), tuple((key, value) for key, value in constants), tuple(map(float, bounds)))
+            if shape.text() == text and all(isinstance(word, str) for word in (name, kind, *labels, *sum(shape.constants, ()))):
+                return shape
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"not a shape: {error}") from error
+        raise ValueError(f"not a shape: {text[:100]!a}")
 
 
 class SeriesId(NamedTuple):

@@ -35,9 +35,9 @@ class Rows:
             for labels, cells, updated, project in self._database.execute(
                 "SELECT labels, cells, updated, project FROM series WHERE shape = ? AND updated >= ?", (number, since)
             ):
-                texts = _texts(labels, shape)
-                if texts is not None and len(cells) == 8 * shape.cells:
-                    yield Total(SeriesId(source, shape, texts), array("d", cells), updated, project)
+                texts, numbers = _texts(labels, shape), _cells(cells, shape)
+                if texts is not None and numbers is not None and isinstance(updated, float):
+                    yield Total(SeriesId(source, shape, texts), numbers, updated, str(project))
 
     def write(self, touched: Touched) -> None:
         """Keep what the transaction came to."""
@@ -65,12 +65,14 @@ class Rows:
             ),
         )
 
-    def row(self, series: SeriesId) -> tuple[bytes, int] | None:
-        """(cells, last event's time) of a series, as they are kept."""
-        row: tuple[bytes, int] | None = self._database.execute(
+    def row(self, series: SeriesId) -> tuple[array[float], int]:
+        """(cells, last event's time) of a series; zeros where there is none yet, or it is damaged."""
+        row: tuple[object, object] | None = self._database.execute(
             "SELECT cells, last_ms FROM series WHERE shape = ? AND labels = ?", (self.number(series), json.dumps(series.labels))
         ).fetchone()
-        return row
+        cells = None if row is None else _cells(row[0], series.shape)
+        zeros = array("d", bytes(8 * series.shape.cells))
+        return cells or zeros, row[1] if row is not None and isinstance(row[1], int) else 0
 
     def number(self, series: SeriesId) -> int:
         """Of the series' shape; a new one is kept."""
@@ -95,11 +97,11 @@ class Rows:
             (after, limit),
         ):
             source, form = self.known.get(shape, ("", _NOTHING))
-            texts, pairs = _texts(labels, form), _pairs(exemplar)
-            if texts is None or pairs is None or len(cells) != 8 * form.cells:
+            texts, pairs, numbers = _texts(labels, form), _pairs(exemplar), _cells(cells, form)
+            if texts is None or pairs is None or numbers is None or not isinstance(at_ms, int):
                 log.error("row %d of the ledger's outbox is damaged: left out", number)
                 continue
-            yield Outgoing(number, SeriesId(source, form, texts), at_ms, array("d", cells), pairs, bool(event))
+            yield Outgoing(number, SeriesId(source, form, texts), at_ms, numbers, pairs, bool(event))
 
     def delete_acknowledged(self) -> None:
         """Rows that every sink has; all of them where there is no sink."""
@@ -120,8 +122,8 @@ class Rows:
 
     def meta(self, name: str) -> int:
         """A number that is kept once; 0 = never set."""
-        row: tuple[int] | None = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return row[0] if row else 0
+        row: tuple[object] | None = self._database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row[0] if row and isinstance(row[0], int) else 0
 
     def set_meta(self, name: str, value: int) -> None:
         """Keep it."""
@@ -160,15 +162,20 @@ def _texts(labels: str, shape: Shape) -> tuple[str, ...] | None:
     """Label values as they are kept; None where they are damaged."""
     try:
         found = json.loads(labels)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return None
     fits = isinstance(found, list) and len(found) == len(shape.labels) and all(isinstance(text, str) for text in found)
     return tuple(found) if fits else None
+
+
+def _cells(data: object, shape: Shape) -> array[float] | None:
+    """Cells as they are kept; None where they are damaged, or an event's, which has none."""
+    return array("d", data) if isinstance(data, bytes) and len(data) == 8 * shape.cells else None
 
 
 def _pairs(exemplar: str) -> tuple[tuple[str, str], ...] | None:
     """Labels of an exemplar as they are kept; None where they are damaged."""
     try:
         return tuple((str(key), str(value)) for key, value in json.loads(exemplar)) if exemplar else ()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None

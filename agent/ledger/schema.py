@@ -34,6 +34,18 @@ MIGRATIONS = (
 """One step each: the first makes version 1 of an empty file."""
 VERSION = len(MIGRATIONS)
 
+_UNUSABLE = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+)
+"""Errors that say nothing of the file's content (https://www.sqlite.org/rescode.html)."""
+
 BUSY_SECONDS = 5.0
 CHECKED_BYTES = 64 << 20
 """Files up to this size are read through at start: about a third of a second."""
@@ -48,12 +60,13 @@ def opened(path: Path | None) -> tuple[sqlite3.Connection, str]:
         return _connected(None), ""
     try:
         return _connected(path), ""
-    except sqlite3.OperationalError as error:
-        raise ConfigError(
-            [f"{path} cannot be opened ({error}); make its folder writable and see that the disk is not full"]
-        ) from error
     except sqlite3.DatabaseError as error:
-        reason = str(error)
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _UNUSABLE:
+            reason = str(error).replace("\n", " ")
+        else:
+            raise ConfigError(
+                [f"{path} cannot be opened ({error}); make its folder writable and see that the disk is not full"]
+            ) from error
     aside = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
     for suffix in ("", "-wal", "-shm"):
         file = path.with_name(path.name + suffix)
@@ -69,6 +82,7 @@ def _connected(path: Path | None) -> sqlite3.Connection:
     connection = sqlite3.connect(
         ":memory:" if path is None else path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = lambda data: data.decode("utf-8", "replace")  # damage is found by whoever reads the text
     try:
         _prepare(connection, path)
     except BaseException:

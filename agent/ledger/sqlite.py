@@ -188,9 +188,7 @@ class SqliteLedger:
         series = add.series
         held = touched.totals.get(series)
         if held is None:
-            row = self._rows.row(series)
-            cells = array("d", row[0]) if row is not None and row[0] else array("d", bytes(8 * series.shape.cells))
-            held = touched.totals[series] = (cells, add.project)
+            held = touched.totals[series] = (self._rows.row(series)[0], add.project)
         cells = held[0]
         if add.born and series not in touched.born:
             touched.born.add(series)
@@ -206,8 +204,7 @@ class SqliteLedger:
         series = happening.series
         last = touched.last_ms.get(series)
         if last is None:
-            row = self._rows.row(series)
-            last = row[1] if row is not None else 0
+            last = self._rows.row(series)[1]
         at = touched.last_ms[series] = max(happening.timestamp_ms, last + 1)
         self._rows.put(Outgoing(0, series, at, array("d", (happening.value,)), happening.exemplar, True))
 
