@@ -121,7 +121,7 @@ class Committer:
         while True:
             if not self._waiting:
                 self._wanted = anyio.Event()
-                pause = SETTLE_SECONDS if self.outbox.is_waiting else max(0.0, prune_at - anyio.current_time())
+                pause = SETTLE_SECONDS if self.outbox.rows else max(0.0, prune_at - anyio.current_time())
                 with anyio.move_on_after(pause):
                     await self._wanted.wait()
             with anyio.CancelScope(shield=True):

@@ -86,11 +86,6 @@ class Outbox:
         """Rows that not every sink has for good."""
         return len(self._rows)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether a lane holds rows that are not acknowledged."""
-        return any(self._handed.values())
-
     def news(self, settled: Settled) -> Mapping[str, int]:
         """What sinks have for good since it was last noted: sink -> the newest such row."""
         found = {}

@@ -31,7 +31,8 @@ class Once(NamedTuple):
 
 def written(make: Callable[[], Body], encode: Encode, rows: Iterable[Once]) -> Iterator[Rendered]:
     """Requests that hold these rows in order."""
-    body, parts = make(), list[tuple[int, array[float], int]]()
+    body = make()
+    parts: list[tuple[int, array[float], int]] = []
     records = 0
     for row in rows:
         found = encode(row.table, row.labels)
