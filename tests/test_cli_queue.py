@@ -40,7 +40,7 @@ def state(tmp_path: Path) -> Path:
             queue = opened(tmp_path, name)
             for number in range(count):
                 queue.queue.put(block(number, number + 0.5))
-            queue.close()
+            await queue.aclose()
 
     anyio.run(fill)
     return tmp_path
@@ -104,7 +104,7 @@ def test_a_queue_that_is_not_there_is_named(state: Path, name: str) -> None:
 def test_a_queue_in_use_is_left_alone(state: Path) -> None:
     queue = opened(state, "vm")
     result = cipush(state, "drop", "vm", "--yes")
-    anyio.run(closing, queue)
+    anyio.run(queue.aclose)
 
     assert result.exit_code == 75
     assert "is in use by process" in result.stderr
@@ -115,10 +115,6 @@ def test_another_agent_that_does_not_answer_is_not_replaced_by_the_files(state: 
 
     assert result.exit_code == 1
     assert "no agent answers" in result.stderr
-
-
-async def closing(queue: OpenQueue) -> None:
-    queue.close()
 
 
 def test_nothing_is_said_plainly(tmp_path: Path) -> None:

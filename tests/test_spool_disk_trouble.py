@@ -125,7 +125,7 @@ def test_a_queue_in_use_is_not_set_aside(tmp_path: Path) -> None:
             with pytest.raises(TemporaryError, match="in use by process"):
                 open_queue(tmp_path, "vm", "vm_import", "http://a", Policy(), SelfMonitor())
         finally:
-            held.close()
+            await held.aclose()
 
     anyio.run(main)
 

@@ -28,7 +28,7 @@ def opened(root: Path, kind: str = "remote_write", url: str = URL) -> OpenQueue:
 async def put_and_close(root: Path) -> None:
     queue = opened(root)
     queue.queue.put(block(1))
-    queue.close()
+    await queue.aclose()
 
 
 def test_two_on_one_folder_are_refused_by_name(tmp_path: Path) -> None:
@@ -36,11 +36,7 @@ def test_two_on_one_folder_are_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(TemporaryError, match=f"queue .*vm is in use by process {os.getpid()}"):
         opened(tmp_path)
-    anyio.run(closing, first)
-
-
-async def closing(queue: OpenQueue) -> None:
-    queue.close()
+    anyio.run(first.aclose)
 
 
 def test_a_later_format_is_refused_by_name(tmp_path: Path) -> None:
@@ -62,7 +58,7 @@ async def test_another_address_keeps_the_queue(tmp_path: Path) -> None:
 
     queue = opened(tmp_path, url="http://other/")
     blocks = queue.queue.stats().blocks
-    queue.close()
+    await queue.aclose()
 
     assert blocks == 1
     assert json.loads((tmp_path / "vm" / "sink.json").read_text())["url"] == "http://other/"
@@ -74,7 +70,7 @@ async def test_another_type_sets_the_old_queue_aside(tmp_path: Path) -> None:
 
     queue = opened(tmp_path, kind="vm_import")
     found = listing(tmp_path, ["vm"])
-    queue.close()
+    await queue.aclose()
 
     assert [(info.name, info.departed, info.blocks) for info in found] == [
         ("vm", False, 0),

@@ -115,8 +115,10 @@ class Lanes:
         )
 
         async def aclose() -> None:
-            await sink.aclose()
-            queue.close()
+            try:
+                await queue.aclose()  # first: a sink may hang
+            finally:
+                await sink.aclose()
 
         async def main() -> None:
             async with anyio.create_task_group() as tasks:

@@ -16,7 +16,7 @@ from agent.selfmon import SelfMonitor
 from agent.spool.base import Spool
 from agent.spool.disk import DiskQueue
 from agent.spool.entry import Head
-from agent.spool.folder import QUEUES, QueueInfo, drop, listing, open_queue, peek
+from agent.spool.folder import QUEUES, QueueInfo, drop, is_departed, listing, open_queue, peek
 from agent.spool.latest import LatestSlot
 from agent.spool.memory import MemoryQueue
 from agent.spool.quarantine import Quarantine
@@ -27,7 +27,7 @@ MEMORY_MAX_BYTES = 64 << 20
 """Of a queue that has no disk."""
 
 
-def _nothing() -> None:
+async def _nothing() -> None:
     """What there is to do about a queue in memory."""
 
 
@@ -39,7 +39,7 @@ class Queue:
     max_bytes: int
     run: Callable[[], Coroutine[Any, Any, None]] = anyio.sleep_forever
     """Keeps what waits on disk; runs beside the lane."""
-    close: Callable[[], None] = _nothing
+    aclose: Callable[[], Coroutine[Any, Any, None]] = _nothing
     """Puts everything unsent on disk."""
     problem: Callable[[], str] = str
     """Why it cannot do what it is for, or ""."""
@@ -47,7 +47,7 @@ class Queue:
     disk: DiskQueue | None = None
 
     def keeps(self) -> bool:
-        """Whether everything that waits is on disk, as it is after `close` unless the disk refused."""
+        """Whether everything that waits is on disk, as it is after `aclose` unless the disk refused."""
         return self.disk is not None and self.disk.is_kept
 
 
@@ -74,7 +74,7 @@ class Queues:
             found = open_queue(self.root, name, kind, url, policy, self._monitor)
             queue = found.queue
             quarantine = Quarantine(queue.folder / "quarantine")
-            return Queue(queue, policy.queue_max_bytes, queue.run, found.close, lambda: queue.problem, quarantine, queue)
+            return Queue(queue, policy.queue_max_bytes, queue.run, found.aclose, lambda: queue.problem, quarantine, queue)
         return self._in_memory(name, kind, policy)
 
     def open_or_in_memory(self, name: str, kind: str, url: str, policy: Policy) -> Queue:
@@ -106,7 +106,7 @@ class Queues:
 
     def departed(self, running: Collection[str]) -> list[QueueInfo]:
         """The queues on disk of sinks that are not running."""
-        return [info for info in listing(self.root, running) if info.name not in running] if self.root else []
+        return listing(self.root, running, leave_out=running) if self.root else []
 
     def heads(self, name: str, count: int) -> list[Head]:
         """The oldest blocks of a queue that no running sink has on disk. Raises KeyError for one that is not there."""
@@ -117,6 +117,6 @@ class Queues:
         return drop(self._folder(name), upto)
 
     def _folder(self, name: str) -> Path:
-        if self.root is None or name not in {info.name for info in listing(self.root, (name,))}:
+        if self.root is None or name != Path(name).name or not is_departed(self.root / name):
             raise KeyError(name)
         return self.root / name

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from zlib import crc32
@@ -268,16 +269,33 @@ class DiskQueue:
         self._wake()
 
     def close(self) -> None:
-        """Put everything unsent on disk and let go of the files."""
+        """Put everything unsent on disk and let go of the files; where there is no event loop to hold up."""
+        orders = self._unsaved()
+        with suppress(StopIteration):
+            order = next(orders)
+            while True:
+                order = orders.send(self.writer.perform(order))
+        self.writer.close()
+
+    async def aclose(self) -> None:
+        """The same, in a thread: a sync may take seconds."""
+        orders = self._unsaved()
+        with suppress(StopIteration):
+            order = next(orders)
+            while True:
+                order = orders.send(await anyio.to_thread.run_sync(self.writer.perform, order))
+        self.writer.close()
+
+    def _unsaved(self) -> Generator[Order, Done, None]:
+        """Orders that put everything on disk, one after the other; each is sent what came of it."""
         while True:
-            order = self.plan(float("inf"), everything=True)
+            order = self.plan(inf, everything=True)
             if not order.blocks and order.cursor is None and not order.unneeded:
-                break
-            done = self.writer.perform(order)
+                return
+            done = yield order
             self.note(order, done)
             if done.error is not None or not self._cursor_due:
-                break
-        self.writer.close()
+                return
 
     def _oldest_fresh(self) -> Record | None:
         while self._fresh and self._fresh[0].place is not Place.MEMORY:

@@ -59,18 +59,20 @@ class QueueInfo:
 
 
 class OpenQueue:
-    """A disk queue with its lock; `close` lets both go."""
+    """A disk queue with its lock; `aclose` lets both go."""
 
     def __init__(self, queue: DiskQueue, lock: int) -> None:
         self.queue = queue
         self._lock: int | None = lock
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Put everything unsent on disk and give up the folder."""
         if self._lock is not None:
-            self.queue.close()
-            os.close(self._lock)
-            self._lock = None
+            lock, self._lock = self._lock, None
+            try:
+                await self.queue.aclose()
+            finally:
+                os.close(lock)
 
 
 def open_queue(
@@ -123,14 +125,22 @@ def open_queue(
     return OpenQueue(queue, lock)
 
 
-def listing(root: Path, current: Collection[str]) -> list[QueueInfo]:
-    """Every queue below `root`; `current`: the sinks of the configuration. Of other sinks only what still holds something."""
+def listing(root: Path, current: Collection[str], leave_out: Collection[str] = ()) -> list[QueueInfo]:
+    """Every queue below `root`; `current`: the sinks of the configuration. Of other sinks only what still holds something.
+
+    Each is read whole, which takes a while for a large one: a process leaves out those it has open.
+    """
     try:
         names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
     except OSError:
         return []
-    found = [_info(root / name, name not in current) for name in names]
+    found = [_info(root / name, name not in current) for name in names if name not in leave_out]
     return [info for info in found if info.blocks or info.problem or not info.departed]
+
+
+def is_departed(folder: Path) -> bool:
+    """Whether it is a queue at all; it may be empty."""
+    return (folder / ABOUT).is_file()
 
 
 def peek(folder: Path, count: int) -> list[Head]:
