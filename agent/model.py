@@ -247,6 +247,10 @@ class Snapshot:
     created: float
 
 
+SKEW_SECONDS = 600.0
+"""A receiver's clock that is further off ours is warned about: it judges by it what is too old or too new."""
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """The receiver has it (2xx)."""

@@ -11,8 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from agent import __version__
 from agent.config import effective
-from agent.deliver.report import SKEW_SECONDS
-from agent.model import Protocol
+from agent.model import SKEW_SECONDS, Protocol
 from agent.sources.anklet_view import lines as anklet_lines
 from agent.store.explain import explain_view
 from agent.store.inspect import explain, series, stats

@@ -89,7 +89,7 @@ class Courier(Generic[Item]):
             part = self._in_form(parcel, now)
             if part is None:
                 continue
-            if parcel.bad:
+            if parcel.bad and parcel.doubted is not part:
                 parcel.asked += 1
             outcome, bug = await self._send(part)
             await self._act(parcel, part, outcome, bug)
@@ -183,7 +183,11 @@ class Courier(Generic[Item]):
         if self._policy.strict_spec:
             return False
         if parcel.proof is not None and outcome.code[0] == "5":
-            # Being taken apart already: is the receiver still there for what it took before?
+            # Being taken apart already: is the receiver still there for what it took before? Asked at a part's second
+            # error only: a receiver that comes and goes must not cost what is good.
+            if parcel.doubted is not parcel.parts[0]:
+                parcel.doubted = parcel.parts[0]
+                return False
             return isinstance((await self._send(parcel.proof))[0], Accepted)
         now = self._clock()
         if not parcel.is_suspect(outcome, now, lately=0 <= now - self._poisoned_at < POISON_MEMORY_SECONDS):

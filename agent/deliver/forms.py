@@ -13,8 +13,8 @@ PROBE_SECONDS = 86_400.0
 """A better form that was not understood is tried again this often: receivers are upgraded."""
 
 
-_ALIKE = {protocol: protocol in (Protocol.REMOTE_WRITE, Protocol.REMOTE_WRITE_2) for protocol in Protocol}
-"""Whether there is a way from a protocol to others."""
+_ALIKE = (Protocol.REMOTE_WRITE, Protocol.REMOTE_WRITE_2)
+"""Protocols that blocks can be put into from each other."""
 
 
 class Forms:
@@ -47,7 +47,7 @@ class Forms:
         Also for a block that waited since the sink was configured otherwise: every remote-write form can be any other.
         """
         own = Form(block.protocol, block.encoding)
-        if not self._forms or not _ALIKE[own.protocol] or not _ALIKE[self._forms[0].protocol]:
+        if not self._forms or own.protocol not in _ALIKE or self._forms[0].protocol not in _ALIKE:
             return own
         if self._at and now - self._asked >= PROBE_SECONDS:
             self._asked = now

@@ -44,6 +44,8 @@ class Parcel(Generic[Item]):
     failing_since: float = 0.0
     proof: Item | None = None
     """A sample of it that was accepted while the whole met server errors."""
+    doubted: Item | None = None
+    """The part of it that the last server error was for, while it is taken apart."""
 
     def __post_init__(self) -> None:
         self.parts.append(self.entry.item)

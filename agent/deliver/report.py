@@ -7,7 +7,7 @@ from math import nan
 from typing import Literal
 
 from agent.deliver.flow import Flow
-from agent.model import Accepted, Family, Kind, Misconfigured, Outcome, Rejected, Retry, TooLarge
+from agent.model import SKEW_SECONDS, Accepted, Family, Kind, Misconfigured, Outcome, Rejected, Retry, TooLarge
 from agent.secret import redact
 from agent.selfmon import SelfMonitor, counter, gauge
 from agent.spool.entry import Stats
@@ -57,8 +57,6 @@ FAMILIES = (
     OLDEST_AGE, LAST_SUCCESS, HIGHEST_SENT, SKEW, UP, DURATION, DRAIN, FALLEN_BACK,
 )  # fmt: skip
 
-SKEW_SECONDS = 600.0
-"""A receiver's clock that is further off is warned about: it judges by it what is too old or too new."""
 QUIET_SECONDS = 300.0
 """A loss of the same kind is logged again after this long at the earliest."""
 

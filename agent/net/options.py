@@ -223,6 +223,9 @@ class TransportOptions(ConnectionOptions):
 class HttpSinkOptions(SinkOptions, TransportOptions):
     """The keys every HTTP sink takes."""
 
+    rate_limit_bytes_per_second: float = Field(
+        default=0, ge=0, description="most bytes of request bodies sent in a second, on average; 0 = no limit"
+    )
     strict_spec: bool = Field(
         False, description="drop a block on every 4xx answer but 429, as the remote-write specification asks"
     )

@@ -42,9 +42,6 @@ class HistoryOptions(HttpSinkOptions):
     max_retry_age_seconds: float = Field(
         default=0, ge=0, description="drop what was not accepted within this time of being collected; 0 = never"
     )
-    rate_limit_bytes_per_second: float = Field(
-        default=0, ge=0, description="most bytes of request bodies sent in a second, on average; 0 = no limit"
-    )
     queue: Queue = Field(default_factory=Queue, description="where blocks wait for the receiver")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from agent.model import SKEW_SECONDS
+
 _STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:1rem auto;max-width:70rem;padding:0 .8rem;color:#1b1f23;background:#fff}
 h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.4rem 0 .3rem}
@@ -16,10 +18,6 @@ th{font-weight:600;background:#f6f8fa}td.n{text-align:right;font-variant-numeric
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th{background:#161b22}th,td{border-color:#30363d}
 .ok{color:#56d364}.bad{color:#ff7b72}.dim{color:#8b949e}a{color:#58a6ff}}
 """
-
-
-SKEW_SECONDS = 600.0
-"""A receiver whose clock is further off than this is warned about: rules and age limits work on its clock."""
 
 
 def page(status: Mapping[str, Any]) -> str:
