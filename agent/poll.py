@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Protocol
@@ -99,7 +99,8 @@ class PollLoop:
         self._labels = (feed.name, poller.name)
         self._cursor: object = None
         self._knows_cursor = not poller.durable
-        self._scopes: Sequence[str] = ()
+        self._scopes: Collection[str] = ()
+        """What the last collect reported."""
         self._transition = Transition(log)
         monitor.add(FUTURE, (feed.name,), 0)
         self.last_success: float | None = None
@@ -170,7 +171,7 @@ class PollLoop:
             for _ in self._store.applying(self._feed, collected, now, self.poller.interval_seconds):
                 await checkpoint()
         self._cursor = collected.cursor
-        self._scopes = (*collected.complete, *collected.unchanged)
+        self._scopes = {*collected.complete, *collected.unchanged} or {update.scope for update in collected.updates}
         if collected.group:
             await self._flusher.flush_group(collected.group, collected.group_at)
 
@@ -201,7 +202,7 @@ class PollLoop:
         self._monitor.set(UP, self._labels, 0)
         self._monitor.add(ERRORS, (*self._labels, failure.kind))
         if self.last_success is not None:
-            self._store.prolong(self._feed, self.last_success + PROLONG_SECONDS)
+            self._store.prolong(self._feed, self._scopes, self.last_success + PROLONG_SECONDS)
         self._transition.failed(self._labels, f"source {self._feed.name}, poller {self.poller.name}: {self.last_error}")
 
     def status(self, now: float) -> dict[str, object]:

@@ -161,7 +161,7 @@ def test_an_unchanged_scope_keeps_its_series_alive() -> None:
 def test_a_failing_poller_prolongs_its_series() -> None:
     world = World(Limits(default_ttl_seconds=100))
     world.put("a", now=0)
-    world.store.prolong(world.feed, 500.0)
+    world.store.prolong(world.feed, ["s", "unknown"], 500.0)
 
     world.expire(400)
     assert world.store.total_series == 1

@@ -24,7 +24,7 @@ from agent.log import Transition
 from agent.model import Collected, Family, Kind, Update
 from agent.selfmon import SelfMonitor, counter
 from agent.store.store import Store
-from agent.store.table import Feed
+from agent.store.table import LEDGER, Feed
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class Committer:
             self._at = max(self._at, total.updated)
             labels = total.series.labels
             value = tuple(total.cells) if family.buckets else total.cells[0]
-            by_time.setdefault(min(total.updated, now), []).append(Update(family, labels, value, total.updated))
+            by_time.setdefault(min(total.updated, now), []).append(Update(family, labels, value, total.updated, LEDGER))
             self._resolver.restored(feed, family, total)
         for updated, updates in sorted(by_time.items()):
             self._store.apply(feed, Collected(updates), updated)
@@ -241,7 +241,7 @@ class Committer:
         for (source, shape, labels), cells in committed.totals.items():
             family = self._resolver.families[feeds[source], shape]
             value = tuple(cells) if family.buckets else cells[0]
-            totals.setdefault(source, []).append(Update(family, labels, value, now))
+            totals.setdefault(source, []).append(Update(family, labels, value, now, LEDGER))
         for source, updates in totals.items():
             await self._apply(feeds[source], Collected(updates), now, 0.0)
         is_new = False

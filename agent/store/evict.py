@@ -8,7 +8,7 @@ from collections.abc import ItemsView, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from agent.model import Priority
-from agent.store.table import DEAD, Scope, Table
+from agent.store.table import DEAD, LEDGER, Scope, Table
 
 if TYPE_CHECKING:
     from agent.store.store import Store
@@ -56,7 +56,9 @@ class KeptOut:
         return self._until.get((table, labels), 0.0) if self._until else 0.0
 
     def add(self, table: Table, labels: tuple[str, ...], scope: Scope, now: float) -> None:
-        """Keep it out for its TTL, and note in its scope when to ask for it again."""
+        """Keep it out for its TTL, and note in its scope when to ask for it again; but for what the ledger feeds."""
+        if scope.name == LEDGER:
+            return
         until = now + table.ttl
         if len(self._until) >= KEEP_OUT and now >= self._sweep_at:
             self._sweep_at = now + SWEEP_SECONDS

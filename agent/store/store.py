@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import is_
 
@@ -159,12 +159,12 @@ class Store:
                 if feed.removed and not scope.held:
                     self._catalog.free_scope(scope)
 
-    def prolong(self, feed: Feed, until: float) -> None:
-        """Its poller failed: nothing of the feed expires before `until`."""
-        for scope in feed.scopes.values():
+    def prolong(self, feed: Feed, scope_names: Iterable[str], until: float) -> None:
+        """Their poller failed: nothing of these scopes expires before `until`."""
+        for scope in [feed.scopes[name] for name in scope_names if name in feed.scopes]:
             scope.prolonged_until = max(scope.prolonged_until, until)
 
-    def wants_listing(self, feed: Feed, scope_names: Sequence[str], now: float) -> bool:
+    def wants_listing(self, feed: Feed, scope_names: Iterable[str], now: float) -> bool:
         """Whether a series of these scopes that was refused or evicted may come back by now."""
         scopes = [feed.scopes[name] for name in scope_names if name in feed.scopes]
         return any(scope.lost_until and scope.lost_until <= now for scope in scopes)

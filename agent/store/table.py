@@ -17,6 +17,9 @@ DEAD = 1 << 62
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\Z")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 
+LEDGER = "ledger"
+"""The scope of series that the ledger feeds: one that is refused or evicted comes back as soon as it is added to."""
+
 ROW_BYTES = 300
 """Bytes of a row beside its text: index entry, key, row number, array cells (measured, CPython 3.11)."""
 
