@@ -41,11 +41,12 @@ class Bounded:
         if scope["type"] != "http":
             return
         is_bounded = not self._bounds_itself(scope["path"])
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        # the parser has refused what is not a number
-        if is_bounded and int(declared) > self._max:
-            await _refuse(send, 413, f"body of {declared.decode()} bytes is over the limit of {self._max}", CLOSE)
-            return
+        if is_bounded:
+            declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+            # the parser has refused what is not a number
+            if int(declared) > self._max:
+                await _refuse(send, 413, f"body of {declared.decode()} bytes is over the limit of {self._max}", CLOSE)
+                return
         if scope.get("http_version") == "1.0":
             send = _whole(send)
         begun = False

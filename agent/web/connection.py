@@ -54,6 +54,7 @@ class _Connection(HttpToolsProtocol):
         """A client that says nothing has as long as one that begins."""
         super().connection_made(transport)
         self._timer: Any = None
+        self._moved = False
         self._standstill: Any = None
         self._oversized = False
         self._expect_headers()
@@ -61,6 +62,8 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Headers are kept in memory until they end: they must end."""
         super().data_received(data)
+        if self._moved:
+            self._bound_phase()
         if self.transport.is_closing():
             return
         if self._phase is _Phase.HEADERS:
@@ -75,28 +78,21 @@ class _Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
-        self._header_bytes = 0
         if self._phase is not _Phase.HEADERS:
-            self._expect_headers()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One more header."""
-        self._header_bytes += len(name) + len(value)
-        super().on_header(name, value)
+            self._move(_Phase.HEADERS)
+            self._unparsed_bytes = 0
 
     def on_headers_complete(self) -> None:
         """The bound on the body takes over."""
-        if self._header_bytes + len(self.url) > MAX_HEADER_BYTES:
+        if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_HEADER_BYTES:
             self._oversized = True
             raise _OversizedError
-        self._phase = _Phase.BODY
-        self._arm(self.limits.body)
+        self._move(_Phase.BODY)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        self._phase = _Phase.BETWEEN
-        self._disarm()
+        self._move(_Phase.BETWEEN)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -139,9 +135,20 @@ class _Connection(HttpToolsProtocol):
 
     def _expect_headers(self) -> None:
         self._phase = _Phase.HEADERS
-        self._header_bytes = 0
         self._unparsed_bytes = 0
-        self._arm(self.limits.headers)
+        self._bound_phase()
+
+    def _move(self, phase: _Phase) -> None:
+        self._phase = phase
+        self._moved = True
+
+    def _bound_phase(self) -> None:
+        """Start the timer of the phase that the data ended in: most requests come whole, and need none in between."""
+        self._moved = False
+        if self._phase is _Phase.BETWEEN:
+            self._disarm()
+        else:
+            self._arm(self.limits.headers if self._phase is _Phase.HEADERS else self.limits.body)
 
     def _arm(self, seconds: float) -> None:
         self._disarm()

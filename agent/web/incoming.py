@@ -34,11 +34,12 @@ class GoneError(Exception):
 
 
 class Incoming:
-    """What is known of one request while it is worked on."""
+    """What is known of one request while it is worked on. `begun` is the event loop's time when it began."""
 
-    __slots__ = ("_is_whole", "announced", "client", "headers", "held", "method", "path", "source")
+    __slots__ = ("announced", "begun", "client", "headers", "held", "is_whole", "method", "path", "source")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, begun: float = 0.0) -> None:
+        self.begun = begun
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers = _headers(scope)
@@ -51,18 +52,19 @@ class Incoming:
         """Bytes of its body by its own word; 0 = it does not say."""
         self.held = 0
         """Bytes of its body that came."""
-        self._is_whole = False
+        self.is_whole = False
+        """Whether all of its body came."""
 
     async def part(self, receive: Receive) -> bytes | None:
         """The next part of the body; None = it is whole. Raises GoneError."""
-        if self._is_whole:
+        if self.is_whole:
             return None
         message = await receive()
         if message["type"] != "http.request":
             raise GoneError
         part: bytes = message.get("body", b"")
         self.held += len(part)
-        self._is_whole = not message.get("more_body", False)
+        self.is_whole = not message.get("more_body", False)
         return part
 
     async def answer(self, send: Send, answer: Answer) -> None:
@@ -73,7 +75,7 @@ class Incoming:
             headers.append((b"retry-after", b"%d" % answer.retry_after))
         if answer.allow:
             headers.append((b"allow", answer.allow.encode()))
-        if not self._is_whole and self._is_long():
+        if not self.is_whole and self._is_long():
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})

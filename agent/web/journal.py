@@ -79,8 +79,8 @@ class Journal:
             self._bugs.add(kind)
             log.error("webhook %s: a bug; the delivery was answered 503", source, exc_info=error)
 
-    def answered(self, request: Incoming, status: int, seconds: float) -> None:
+    def answered(self, request: Incoming, status: int) -> None:
         """The access log: one line for each request. Status 0 = the client had gone."""
         if log.isEnabledFor(logging.DEBUG):
-            path, client = request.path[:MAX_QUOTED], request.client
+            path, client, seconds = request.path[:MAX_QUOTED], request.client, self._clock() - request.begun
             log.debug("%s %r from %s: %d, %d bytes in %.4f s", request.method, path, client, status, request.held, seconds)

@@ -134,12 +134,11 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: 202 once the ledger has the delivery, otherwise what is wrong."""
-        begun = anyio.current_time()
-        request = Incoming(scope)
+        request = Incoming(scope, anyio.current_time())
         try:
             await self._take(request, receive)
         except GoneError:
-            self._journal.answered(request, 0, anyio.current_time() - begun)
+            self._journal.answered(request, 0)
             return
         except _RefusedError as error:
             answer = error.answer
@@ -149,7 +148,7 @@ class Webhooks:
             self._journal.accepted(request.source)
         self._monitor.add(REQUESTS, (request.source, str(answer.status)))
         await request.answer(send, answer)
-        self._journal.answered(request, answer.status, anyio.current_time() - begun)
+        self._journal.answered(request, answer.status)
 
     async def _take(self, request: Incoming, receive: Receive) -> None:
         """Everything from the first look to the commit. Raises _RefusedError or GoneError."""
@@ -160,13 +159,15 @@ class Webhooks:
         request.client = client_address(request.client, request.headers.get("x-forwarded-for", ""), hook.trusted_proxies)
         self._admit(hook, request)
         self._load.begin()
-        self._show_load()
         try:
-            body = await self._read(request, receive)
-            self._show_load()
-            hook = self._found(request)  # a reload may have replaced it
-            collected = self._received(hook, Delivery(request.headers, body, self._clock()))
-            await self._committed(hook, collected)
+            with anyio.CancelScope(deadline=request.begun + self._limits.body_seconds) as patience:
+                body = await self._read(request, receive)
+                self._show_load()
+                collected = self._received(hook, Delivery(request.headers, body, self._clock()))
+                patience.deadline = anyio.current_time() + self._limits.commit_seconds
+                await self._committed(hook, collected)
+            if patience.cancelled_caught:
+                raise _RefusedError(NOT_KEPT if request.is_whole else self._too_slow())
         finally:
             self._load.end(request.held)
             self._show_load()
@@ -193,26 +194,24 @@ class Webhooks:
         bucket = self._buckets.get(hook.name)
         if bucket is None or bucket.per_second != hook.max_per_second:
             bucket = self._buckets[hook.name] = Bucket(hook.max_per_second)
-        if wait := bucket.take(anyio.current_time()):
+        if wait := bucket.take(request.begun):
             raise _RefusedError(Answer(429, f"more than {hook.max_per_second:g} deliveries a second", ceil(wait)))
         if request.announced > self._limits.max_body_bytes:
-            raise self._too_large()
+            raise _RefusedError(self._too_large())
         if not self._load.has_room(request.announced):
             raise _RefusedError(BUSY)
 
     async def _read(self, request: Incoming, receive: Receive) -> bytes:
-        """The whole body, as far as there is room for it and for as long as it may take."""
+        """The whole body, as far as there is room for it."""
         parts: list[bytes] = []
-        with anyio.move_on_after(self._limits.body_seconds):
-            while (part := await request.part(receive)) is not None:
-                has_room = self._load.grow(len(part))
-                if request.held > self._limits.max_body_bytes:
-                    raise self._too_large()
-                if not has_room:
-                    raise _RefusedError(BUSY)
-                parts.append(part)
-            return b"".join(parts)
-        raise _RefusedError(Answer(408, f"the body was not complete within {self._limits.body_seconds:g} s"))
+        while (part := await request.part(receive)) is not None:
+            has_room = self._load.grow(len(part))
+            if request.held > self._limits.max_body_bytes:
+                raise _RefusedError(self._too_large())
+            if not has_room:
+                raise _RefusedError(BUSY)
+            parts.append(part)
+        return b"".join(parts)
 
     def _received(self, hook: Hook, delivery: Delivery) -> Collected:
         try:
@@ -223,24 +222,22 @@ class Webhooks:
             raise self._bug(hook, error) from error
 
     async def _committed(self, hook: Hook, collected: Collected) -> None:
-        with anyio.move_on_after(self._limits.commit_seconds):
-            try:
-                await self._commit(hook, collected)
-            except TemporaryError as error:
-                raise _RefusedError(NOT_KEPT) from error
-            except DeliveryError as error:
-                raise _refused(error) from error
-            except Exception as error:
-                raise self._bug(hook, error) from error
-            return
-        raise _RefusedError(NOT_KEPT)
+        try:
+            await self._commit(hook, collected)
+        except TemporaryError as error:
+            raise _RefusedError(NOT_KEPT) from error
+        except Exception as error:
+            raise self._bug(hook, error) from error
 
     def _bug(self, hook: Hook, error: Exception) -> _RefusedError:
         self._journal.failed(hook.name, error)
         return _RefusedError(FAILED)
 
-    def _too_large(self) -> _RefusedError:
-        return _RefusedError(Answer(413, f"the body is over the limit of {self._limits.max_body_bytes} bytes"))
+    def _too_large(self) -> Answer:
+        return Answer(413, f"the body is over the limit of {self._limits.max_body_bytes} bytes")
+
+    def _too_slow(self) -> Answer:
+        return Answer(408, f"the body was not complete within {self._limits.body_seconds:g} s")
 
     def _show_load(self) -> None:
         self._monitor.set(IN_PROGRESS, (), self._load.deliveries)

@@ -39,7 +39,7 @@ def payload(body: bytes, content_type: str) -> dict[str, Any]:
 def _object(text: str) -> dict[str, Any]:
     try:
         found = _DECODER.decode(text)
-        if "\\ud" in text or "\\uD" in text:
+        if "\\" in text and ("\\ud" in text or "\\uD" in text):
             # Half of an escaped pair is no character, and no label could be sent with it: `?` from here on.
             found = _DECODER.decode(json.dumps(found, ensure_ascii=False).encode(errors="replace").decode())
     except RecursionError as error:
