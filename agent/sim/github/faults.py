@@ -1,0 +1,94 @@
+"""What goes wrong between GitHub's events and who hears of them: a seeded fate for every delivery."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from agent.sim.github.deliveries import Announcement
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """The share of deliveries that each trouble befalls, 0 to 1, and how long it lasts at most, seconds."""
+
+    lost: float = 0.0
+    """Sent, logged as failed, and never heard."""
+    silent: float = 0.0
+    """Never sent and in no log."""
+    redelivered: float = 0.0
+    """Lost at first; somebody asks for it again within `late_seconds`."""
+    duplicated: float = 0.0
+    """Heard, and delivered a second time within `late_seconds`."""
+    late: float = 0.0
+    late_seconds: float = 300.0
+    throttled: float = 0.0
+    """Held back by GitHub for `late_seconds` at most, which the log tells."""
+    reordered: float = 0.0
+    """Overtaken by the deliveries of the next `reordered_seconds`."""
+    reordered_seconds: float = 20.0
+
+
+CALM = Weather()
+ROUGH = Weather(
+    lost=0.04, silent=0.005, redelivered=0.01, duplicated=0.05, late=0.03, throttled=0.02, reordered=0.2
+)  # fmt: skip
+"""5 % lost, 5 % duplicated, 20 % out of order, and some of everything else."""
+
+OK = (200, "OK")
+FAILURES = (
+    (502, "Bad Gateway"),
+    (503, "Service Unavailable"),
+    (0, "failed to connect to host"),
+    (0, "timed out"),
+    (500, "Error"),
+)
+"""(status code, status) of deliveries that failed: not all have a code from 400 on."""
+
+
+class Shipment(NamedTuple):
+    """One try to deliver one announcement to the hook."""
+
+    at: float
+    """When, seconds since the epoch."""
+    announcement: Announcement
+    failure: tuple[int, str] | None = None
+    """What the log says when it is not to arrive; None = it is sent."""
+    redelivery: bool = False
+    throttled_at: float = 0.0
+
+
+def shipments(announced: Sequence[Announcement], weather: Weather = CALM, seed: int = 1) -> list[Shipment]:
+    """All tries to deliver, in order of time; the same arguments bring the same ones."""
+    rng = random.Random(f"weather {seed}")
+    found = [shipment for announcement in announced for shipment in _fate(announcement, weather, rng)]
+    return sorted(found, key=lambda shipment: (shipment.at, shipment.announcement.guid, shipment.redelivery))
+
+
+def _fate(announcement: Announcement, weather: Weather, rng: random.Random) -> Iterator[Shipment]:
+    chance, at = rng.random(), announcement.at + 0.1
+    if rng.random() < weather.reordered:
+        at += rng.uniform(0, weather.reordered_seconds)
+    later = at + rng.uniform(1, weather.late_seconds)
+    shares = (weather.silent, weather.lost, weather.redelivered, weather.duplicated, weather.late, weather.throttled)
+    place = 0
+    while place < len(shares) and chance >= shares[place]:
+        chance -= shares[place]
+        place += 1
+    first = Shipment(at, announcement)
+    if place == 1:
+        yield first._replace(failure=rng.choice(FAILURES))
+    elif place == 2:
+        yield first._replace(failure=rng.choice(FAILURES))
+        yield Shipment(later, announcement, redelivery=True)
+    elif place == 3:
+        yield first
+        yield Shipment(later, announcement, redelivery=True)
+    elif place == 4:
+        yield first._replace(at=later)
+    elif place == 5:
+        yield first._replace(at=later, throttled_at=at)
+    elif place > 5:
+        yield first
