@@ -69,7 +69,7 @@ class Incoming:
 
     async def answer(self, send: Send, answer: Answer) -> None:
         """Send it, and hang up where the rest of the body is in the way of another request."""
-        body = answer.text.encode() + b"\n"
+        body = answer.text.encode() + b"\n" if answer.text else b""
         headers = [*_HEADERS, (b"content-length", b"%d" % len(body))]
         if answer.retry_after:
             headers.append((b"retry-after", b"%d" % answer.retry_after))

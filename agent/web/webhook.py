@@ -45,7 +45,8 @@ RETRY_SECONDS = 10
 HEALTHY = Answer(200, "ok")
 HEALTH_ALONE = Answer(404, "nothing here but webhooks and /health")
 HEALTH_READ = Answer(405, "/health takes GET and HEAD", allow="GET, HEAD")
-ACCEPTED = Answer(202, "accepted")
+ACCEPTED = Answer(202, "")
+"""No text: it would be sent apart from the head, which is what takes longest of an answer."""
 UNKNOWN = Answer(404, "there is no such webhook; the path is /webhook/ and the name of a source that takes deliveries")
 NOT_POSTED = Answer(405, "deliveries are POSTed", allow="POST")
 NOT_ADMITTED = Answer(403, "deliveries do not come from your address")
