@@ -242,6 +242,23 @@ async def test_a_ledger_that_cannot_take_it_asks_for_a_while() -> None:
     assert "disk" not in answer.text
 
 
+async def test_a_source_that_was_replaced_meanwhile_is_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    entrance = Entrance()
+    entrance.ledger.problem = DeliveryError(503, "replaced meanwhile")
+    answer = await entrance.ask()
+
+    assert (answer.status_code, answer.text) == (503, "replaced meanwhile\n")
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_source_that_is_being_replaced_asks_for_a_while() -> None:
+    entrance = Entrance()
+    entrance.not_now = DeliveryError(503, "being replaced")
+    answer = await entrance.ask()
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+
+
 async def test_a_ledger_that_takes_too_long_is_not_waited_for() -> None:
     entrance = Entrance(Limits(commit_seconds=25))
     entrance.ledger.gate = anyio.Event()

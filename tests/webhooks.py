@@ -65,10 +65,13 @@ class Entrance:
         self.source = Scripted()
         self.ledger = Ledger()
         self.monitor = SelfMonitor()
+        self.not_now: DeliveryError | None = None
         self.hook: Hook | None = Hook("ci", self.source, Networks(trusted), per_second)
         self.app = Webhooks(self._find, self.ledger.commit, self.monitor, lambda: NOW, limits)
 
     def _find(self, name: str) -> Hook | None:
+        if self.not_now is not None:
+            raise self.not_now
         return self.hook if name in ("", "ci") else None
 
     def counted(self, code: int, source: str = "ci") -> float:

@@ -73,7 +73,8 @@ Find = Callable[[str], Hook | None]
 """The hook of the source of that name; of "" the one that has no need of a name. None = there is none. Raises
 DeliveryError where there is one, but not right now."""
 Commit = Callable[[Hook, Collected], Awaitable[None]]
-"""Returns when the ledger has it; raises TemporaryError when the ledger cannot take it."""
+"""Returns when the ledger has it; raises TemporaryError when the ledger cannot take it, DeliveryError when the source has
+gone meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,8 @@ class Webhooks:
             await self._commit(hook, collected)
         except TemporaryError as error:
             raise _RefusedError(NOT_KEPT) from error
+        except DeliveryError as error:
+            raise _refused(error) from error
         except Exception as error:
             raise self._bug(hook, error) from error
 
