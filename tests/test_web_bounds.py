@@ -179,6 +179,17 @@ async def test_headers_over_the_limit_are_answered_431(head: bytes) -> None:
     assert app.requests == 0
 
 
+async def test_a_body_does_not_count_to_the_headers_that_come_with_its_end() -> None:
+    body = b"x" * 2 * MAX_HEADER_BYTES
+    last = GET.replace(b"Host", b"Connection: close\r\nHost")
+    async with serving(length_of_body) as served, await served.connect() as stream:
+        await stream.send(post(len(body), body) + last[:10])
+        replies = await stream.receive()
+        await stream.send(last[10:])
+
+        assert (replies + await rest(stream)).count(b"HTTP/1.1 200 ") == 2
+
+
 async def test_an_endless_header_is_not_collected() -> None:
     async with serving(Hello()) as served, await served.connect() as stream:
         with pytest.raises(anyio.BrokenResourceError):

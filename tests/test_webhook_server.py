@@ -126,10 +126,11 @@ async def test_chunks_without_an_end_are_refused_at_the_limit() -> None:
 
 async def test_a_slow_body_is_waited_for_only_so_long() -> None:
     entrance = Entrance(Limits(body_seconds=0.1))
-    async with listening(entrance.app) as served, await served.connect() as stream:
-        await stream.send(post(b"x" * 100)[:-50])
+    async with listening(entrance.app) as served:
+        reply = await served.ask(post(b"x" * 100)[:-50])
 
-        assert await status(stream) == 408
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in reply
 
 
 async def test_a_refused_delivery_s_body_is_read_past() -> None:

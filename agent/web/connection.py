@@ -62,11 +62,12 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Headers are kept in memory until they end: they must end."""
         super().data_received(data)
-        if self._moved:
+        moved = self._moved
+        if moved:
             self._bound_phase()
         if self.transport.is_closing():
             return
-        if self._phase is _Phase.HEADERS:
+        if self._phase is _Phase.HEADERS and not moved:  # with data that moved it came other things, such as a body
             # Counted here too, for one endless header is known to the parser alone.
             self._unparsed_bytes += len(data)
             if self._unparsed_bytes > MAX_HEADER_BYTES:

@@ -75,7 +75,7 @@ class Incoming:
             headers.append((b"retry-after", b"%d" % answer.retry_after))
         if answer.allow:
             headers.append((b"allow", answer.allow.encode()))
-        if not self.is_whole and self._is_long():
+        if not self.is_whole and (answer.status == 408 or self._is_long()):
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
