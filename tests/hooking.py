@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
 from agent.errors import DeliveryError
-from agent.model import Collected, Delivery, Note, Observation
+from agent.model import Collected, Delivery, Family, Kind, Note, Observation, Update
 from agent.sources.github.allow import Allowed
 from agent.sources.github.hook import GithubHook
 from agent.sources.github.options import WebhookOptions
@@ -25,12 +25,16 @@ JOB = json.dumps(
 ).encode()
 
 
+COST = Family("job_cost", Kind.GAUGE, "What the last job cost.")
+
+
 class Digest(NamedTuple):
     """What the engine makes of a payload."""
 
     observations: tuple[Observation, ...]
     notes: tuple[Note, ...]
     outcome: str
+    updates: tuple[Update, ...] = ()
 
 
 class Remembering:
@@ -47,7 +51,9 @@ class Remembering:
             return Digest((), (), "ignored")
         if not isinstance(payload.get("workflow_job"), dict):
             raise DeliveryError(400, "a workflow_job event without a job")
-        return Digest((Observation("github:github.com:job:7", ()),), (Note("now:7", None),), "counted")
+        return Digest(
+            (Observation("github:github.com:job:7", ()),), (Note("now:7", None),), "counted", (Update(COST, (), 0.5, received),)
+        )
 
 
 class Doorstep:

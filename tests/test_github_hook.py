@@ -19,6 +19,7 @@ def test_a_signed_delivery_brings_what_the_engine_finds() -> None:
 
     assert [observation.key for observation in found.observations] == ["github:github.com:job:7"]
     assert [note.key for note in found.notes] == ["now:7"]
+    assert [update.value for update in found.updates] == [0.5]
     assert door.engine.payloads == [("workflow_job", json.loads(JOB), GUID, NOW)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from agent.errors import DeliveryError
-from agent.model import Collected, Delivery, Note, Observation
+from agent.model import Collected, Delivery, Note, Observation, Update
 from agent.sources.github import body, signature
 from agent.sources.github.allow import Allowed
 from agent.sources.github.options import WebhookOptions
@@ -35,6 +35,16 @@ class Found(Protocol):
     @property
     def notes(self) -> Sequence[Note]:
         """What it has to know again after a restart."""
+        ...
+
+    @property
+    def updates(self) -> Sequence[Update]:
+        """Gauges that go with them."""
+        ...
+
+    @property
+    def updates(self) -> Sequence[Update]:
+        """Values of the present, such as what the last job cost."""
         ...
 
     @property
@@ -95,7 +105,7 @@ class GithubHook:
             raise
         self._count(label, found.outcome)
         log.debug("delivery %r, event %r: %s", delivery_id, label, found.outcome)
-        return Collected(observations=found.observations, notes=found.notes)
+        return Collected(found.updates, observations=found.observations, notes=found.notes)
 
     def _must_be_open(self) -> None:
         if not self._secrets and not self._takes_unsigned:
