@@ -43,11 +43,6 @@ class Found(Protocol):
         ...
 
     @property
-    def updates(self) -> Sequence[Update]:
-        """Values of the present, such as what the last job cost."""
-        ...
-
-    @property
     def outcome(self) -> str:
         """One word for what became of it."""
         ...
