@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import agent
+from agent import plugin
 from agent.model import Family
 from agent.sources import SOURCES
 
@@ -39,8 +40,9 @@ def _raise(name: str) -> None:
 
 
 def _described(source: str, family: Family) -> dict[str, Any]:
+    prefix = plugin.options_of(SOURCES, source).model_fields["metric_prefix"].default if source in SOURCES else ""
     return {
-        "name": family.name,
+        "name": prefix + family.name,
         "type": family.kind.value,
         "source": source,
         "unit": family.unit,
