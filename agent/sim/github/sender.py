@@ -114,17 +114,32 @@ class Sender:
         for shipment in shipments:
             yield shipment, self.log.add(shipment), None if shipment.failure else self.request(shipment)
 
-    async def post(self, client: httpx.AsyncClient, url: str, shipments: Iterable[Shipment], wait: Wait | None = None) -> None:
-        """Post them to `url` one after the other; `wait(time)` paces them, without one they go as fast as they are answered.
+    async def post(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        shipments: Iterable[Shipment],
+        wait: Wait | None = None,
+        *,
+        connections: int = 1,
+    ) -> None:
+        """Post them to `url`, so many at a time; `wait(time)` paces them, without one they go as fast as they are answered.
 
         Whatever the hook answers is logged, and nothing is sent twice that `shipments` does not hold twice.
         """
-        for shipment in shipments:
-            if wait:
-                await wait(shipment.at)
-            entry = self.log.add(shipment)
-            if not shipment.failure:
-                await self._post(client, url, entry, self.request(shipment))
+        left = iter(shipments)
+
+        async def work() -> None:
+            for shipment in left:
+                if wait:
+                    await wait(shipment.at)
+                entry = self.log.add(shipment)
+                if not shipment.failure:
+                    await self._post(client, url, entry, self.request(shipment))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(connections):
+                tasks.start_soon(work)
 
     async def _post(self, client: httpx.AsyncClient, url: str, entry: Entry, sent: Request) -> None:
         began = anyio.current_time()
