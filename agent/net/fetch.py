@@ -46,8 +46,7 @@ async def fetch_pieces(client: Client, headers: Mapping[str, str], max_bytes: in
         async with client.stream("GET", client.url, {**headers, "Accept-Encoding": "gzip"}) as response:
             if response.status_code != httpx.codes.OK:
                 raise CollectError("status", _status_text(response))
-            coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-            await _read(response, _unpacker(coding), max_bytes, take)
+            await read(response, max_bytes, take)
             return str(response.headers.get("Content-Type", ""))
     except httpx.HTTPError as error:
         # A credential that cannot be had says all there is to say itself.
@@ -110,8 +109,12 @@ def _unpacker(coding: str) -> _Plain | _Gzip:
     raise CollectError("encoding", f"Content-Encoding {coding[:40]!a} was not asked for; only gzip is understood")
 
 
-async def _read(response: httpx.Response, unpacker: _Plain | _Gzip, max_bytes: int, take: Callable[[bytes], object]) -> None:
-    """The whole body. Raises CollectError where it, packed or unpacked, is longer than `max_bytes`."""
+async def read(response: httpx.Response, max_bytes: int, take: Callable[[bytes], object]) -> None:
+    """Hand the whole decoded body to `take`, piece by piece.
+
+    Raises CollectError, kinds `size` where it, packed or unpacked, is longer than `max_bytes`, and `encoding`.
+    """
+    unpacker = _unpacker(response.headers.get("Content-Encoding", "identity").strip().lower())
     arrived = unpacked = 0
     chunks: AsyncGenerator[bytes, None] = response.aiter_raw()  # type: ignore[assignment]  # it is one, and has to be closed
     async with aclosing(chunks):

@@ -61,7 +61,14 @@ class Calls:
         """By resource and status code, or a word where there was none; since the agent's start."""
 
     async def send(
-        self, who: str, method: str, url: str, headers: Mapping[str, str], *, max_bytes: int = MAX_BYTES, content: bytes | None = None
+        self,
+        who: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        max_bytes: int = MAX_BYTES,
+        content: bytes | None = None,
     ) -> Reply:
         """The answer to one request of the credential called `who`; a redirect within the host is followed once.
 
@@ -120,9 +127,7 @@ class Calls:
                 raise CollectError("rate_limit", f"HTTP {reply.status} {words}")
             return reply
 
-    async def _answer(
-        self, method: str, url: str, headers: Mapping[str, str], max_bytes: int, content: bytes | None
-    ) -> Reply:
+    async def _answer(self, method: str, url: str, headers: Mapping[str, str], max_bytes: int, content: bytes | None) -> Reply:
         body = bytearray()
         async with self._client.stream(method, url, {**headers, "Accept-Encoding": "gzip"}, content) as response:
             if response.status_code < 300:
