@@ -147,8 +147,8 @@ class Engine:
         if state is not None:
             if state.waiting and state.queued > state.waiting:
                 queued, waited = state.queued, state.queued - state.waiting
-            elif state.queued and state.picked and job.created is not None and job.started == job.created:
-                picked = state.picked if state.picked - job.created > PICKED_SECONDS else None
+            elif state.queued and state.picked and _started_later(job, state.picked):
+                picked = state.picked
         return ended._replace(queued=queued, waited=waited, picked=picked)
 
     def _try(self, found: _Found, ended: Pending, *, must: bool = False) -> None:
@@ -276,6 +276,16 @@ class _Found:
         updates = [update for counted in self._counted for update in counted.updates]
         observations = [counted.observation for counted in self._counted]
         return Digest(observations, tuple(notes.values()), "counted" if observations else "noted", updates)
+
+
+def _started_later(job: Job, picked: float) -> bool:
+    """Whether a job's start is only the time of its creation, said again: a runner took it later, and its steps agree.
+
+    Seen on hosted runners in 2026 (strands-labs/robots, issue 2509).
+    """
+    if job.created is None or job.started != job.created:
+        return False
+    return picked - job.created > PICKED_SECONDS and (job.first_step or 0.0) - job.created > PICKED_SECONDS
 
 
 def _key(run: Run) -> str:

@@ -76,7 +76,7 @@ class Present:
                 since=min(filter(None, (old.since, new.since)), default=0.0),
                 waiting=new.waiting or old.waiting,
                 queued=max(new.queued, old.queued),
-                picked=new.picked or old.picked,
+                picked=min(filter(None, (old.picked, new.picked)), default=0.0),  # it is told again when its steps change
             )
             if not _follows(old, new):
                 new = old._replace(since=new.since, waiting=new.waiting, queued=new.queued, picked=new.picked)

@@ -6,7 +6,7 @@ https://docs.github.com/en/rest/actions; both forms of an object have the same k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -16,6 +16,7 @@ from agent.errors import DeliveryError
 MAX_TEXT = 250
 """Characters of a name; GitHub's own limits are about there, and a label has to end somewhere."""
 MAX_LABELS = 100
+MAX_STEPS = 1000
 FIRST_SECONDS = 946684800.0
 """2000-01-01: earlier times are zero values (`0001-01-01T00:00:00Z`) of some program on the way."""
 LARGEST = 1 << 62
@@ -87,6 +88,8 @@ class Job(NamedTuple):
     """"" = no runner took it."""
     group: str
     steps: int
+    first_step: float | None = None
+    """When its first step began."""
 
     @property
     def had_runner(self) -> bool:
@@ -158,6 +161,7 @@ def job_of(found: object) -> Job:
         (_text(job, "runner_name") or str(_number(job, "runner_id"))) if has_runner else "",
         _text(job, "runner_group_name") if has_runner else "",
         len(steps or ()),
+        _first_step(steps or ()),
     )
 
 
@@ -182,6 +186,11 @@ def seconds(text: object) -> float | None:
         return found if at.tzinfo is not None and (found := at.timestamp()) >= FIRST_SECONDS else None
     except (ValueError, OverflowError):
         return None
+
+
+def _first_step(steps: Sequence[object]) -> float | None:
+    starts = [seconds(step.get("started_at")) for step in steps[:MAX_STEPS] if isinstance(step, Mapping)]
+    return min((start for start in starts if start is not None), default=None)
 
 
 def _time(found: Mapping[str, Any], key: str) -> float | None:
