@@ -90,10 +90,12 @@ class Counting:
         families, bill = self._families, self._prices.bill(job, seconds, private=repository.private)
         if bill.dollars is None:
             return [Increment(families.job_unpriced_minutes_total, labels, bill.minutes)], []
-        increments = [
-            Increment(families.job_billed_minutes_total, labels, bill.billed),
-            Increment(families.job_cost_dollars_total, labels, bill.dollars),
-        ]
+        increments = []
+        if bill.billed:  # what is free has no series of its own
+            increments = [
+                Increment(families.job_billed_minutes_total, labels, bill.billed),
+                Increment(families.job_cost_dollars_total, labels, bill.dollars),
+            ]
         return increments, [Update(families.job_cost, labels, bill.dollars, job.completed or 0.0, "cost")]
 
     def _queue(self, job: Job, start: float | None, queued: float | None) -> float | None:
