@@ -31,6 +31,8 @@ class Hooks:
         self._sources = sources
         self._committer = committer
         self._configured = configured
+        self._made: dict[str, tuple[RunningSource, Hook | None]] = {}
+        """By source: asking whether it is `Hooked` takes longer than reading a delivery's signature."""
 
     def find(self, name: str) -> Hook | None:
         """The hook of a source; None = no source of that name takes deliveries. Raises DeliveryError while it is replaced."""
@@ -43,7 +45,10 @@ class Hooks:
             if name in self._configured():
                 raise DeliveryError(503, "the source is being replaced")
             return None
-        return _hook(name, found)
+        made = self._made.get(name)
+        if made is None or made[0] is not found:
+            made = self._made[name] = (found, _hook(name, found))
+        return made[1]
 
     async def commit(self, hook: Hook, collected: Collected) -> None:
         """Have it counted. Raises LedgerError."""
