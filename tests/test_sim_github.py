@@ -148,6 +148,14 @@ def test_every_job_has_an_id_of_its_own(world: World) -> None:
     assert len({job.id for job in jobs}) == len(jobs)
 
 
+def test_in_haste_a_day_of_work_is_over_in_minutes() -> None:
+    hasty = build(1, repositories=5, jobs=300, seconds=120, haste=60.0)
+
+    assert hasty.end < hasty.start + 1800
+    assert any(attempt.carried for _, attempt in hasty.attempts())
+    assert all(job.completed > job.started for job in jobs_of(hasty) if job.runner)
+
+
 def test_deliveries_have_ids_that_tell_their_time(world: World) -> None:
     told = announcements(world)
     ids = [uuid.UUID(each.guid) for each in told]

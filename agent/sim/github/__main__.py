@@ -35,6 +35,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=int, default=MONDAY, help="when the world begins, seconds since the epoch")
     parser.add_argument("--seconds", type=int, default=WEEK, help="within how many seconds runs begin")
     parser.add_argument("--no-approvals", action="store_true", help="no deployment waits for an approval")
+    parser.add_argument("--haste", type=float, default=1.0, help="how many times faster than usual everything goes")
     parser.add_argument("--now", type=float, help="the world's time when this starts; default: its end")
     parser.add_argument("--speed", type=float, default=1.0, help="seconds of the world in one real second")
     parser.add_argument("--deliver-to", default="", metavar="URL", help="where webhooks are sent")
@@ -79,6 +80,7 @@ def main() -> None:
         repositories=options.repositories,
         jobs=options.jobs,
         approvals=not options.no_approvals,
+        haste=options.haste,
     )
     anyio.run(run, world, options)
 

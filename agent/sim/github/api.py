@@ -224,6 +224,7 @@ def _routes(actions: Actions, hooks: Hooks, around: Surroundings) -> list[tuple[
         ("GET", f"{_ORG}/actions/runner-groups", around.runner_groups, "runner_groups"),
         ("GET", f"{_ORG}/repos", around.organization_repositories, "repositories"),
         ("GET", r"/users/(?P<user>[^/]+)/repos", around.user_repositories, "repositories"),
+        ("GET", "/user", around.own_user, "user"),
         ("GET", "/user/repos", around.own_repositories, "repositories"),
         ("GET", "/installation/repositories", around.installed_repositories, "repositories"),
         ("GET", "/app/installations", around.installations, "installations"),

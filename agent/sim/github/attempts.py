@@ -10,15 +10,18 @@ from agent.sim.github import catalogue
 from agent.sim.github.plan import Attempt, Carried, Job, Lookalike, Pool, Repository, Run, Runner, Template, Workflow
 
 MAX_ATTEMPTS = 4
+SETTLED = 5
+"""Seconds after its end in which nobody runs a run again."""
 
 
 class History:
     """Writes the history of one run after the other, from one source of chance."""
 
-    def __init__(self, rng: random.Random, ids: Iterator[int], approvals: bool) -> None:
+    def __init__(self, rng: random.Random, ids: Iterator[int], approvals: bool, haste: float) -> None:
         self._rng = rng
         self._ids = ids
         self._approvals = approvals
+        self._haste = haste
         self._runners: dict[tuple[str, int], Runner] = {}
 
     def run(self, identity: int, number: int, repository: Repository, workflow: Workflow, created: int) -> Run:
@@ -71,7 +74,7 @@ class History:
         yield attempt
         latest = {job.template.name: job for job in attempt.jobs}
         while attempt.number < MAX_ATTEMPTS and rng.random() < (0.45 if attempt.conclusion == "failure" else 0.01):
-            started = attempt.completed + rng.choice((20, 90, 600, 4000, 40_000)) + rng.randrange(60)
+            started = attempt.completed + SETTLED + self._hasty(rng.choice((15, 85, 600, 4000, 40_000)) + rng.randrange(60))
             everything = attempt.conclusion != "failure" or rng.random() < 0.2
             chosen = [job.template for job in latest.values() if everything or job.conclusion != "success"]
             names = {template.name for template in chosen}
@@ -95,7 +98,7 @@ class History:
         completed = max(job.completed for job in jobs)
         ran = [job for job in jobs if job.runner]
         lookalikes = [self._lookalike(rng.choice(ran))] if ran and rng.random() < 0.03 else []
-        touched = completed + rng.randrange(60, 90_000) if rng.random() < 0.05 else 0
+        touched = completed + SETTLED + self._hasty(rng.randrange(60, 90_000)) if rng.random() < 0.05 else 0
         return Attempt(number, started, completed, conclusion, tuple(jobs), carried, tuple(lookalikes), touched)
 
     def _lookalike(self, job: Job) -> Lookalike:
@@ -145,13 +148,13 @@ class History:
         waiting = approved = 0
         if template.environment and self._approvals:
             waiting = created + rng.randrange(1, 4)
-            approved = waiting + rng.choice((40, 300, 2500, 9000)) + rng.randrange(30)
+            approved = waiting + self._hasty(rng.choice((40, 300, 2500, 9000)) + rng.randrange(30))
         started = (approved or created) + self._queue(template.pool)
         if not approved and rng.random() < 0.05:
             started = created - 1  # GitHub's clocks differ
         elif approved:
             started += 3
-        seconds = max(1, int(template.seconds * rng.lognormvariate(0.0, 0.5)))
+        seconds = self._hasty(template.seconds * rng.lognormvariate(0.0, 0.5))
         chance = rng.random()
         conclusion = "failure" if chance < 0.05 else "timed_out" if chance < 0.052 else "success"
         number = rng.randrange(template.pool.size)
@@ -171,7 +174,11 @@ class History:
     def _queue(self, pool: Pool) -> int:
         """Seconds until a runner takes a job: GitHub's own soon, one's own when one is free."""
         mean = 6.0 if pool.kind == "github-hosted" else 45.0
-        return int(self._rng.expovariate(1 / mean)) + (600 if self._rng.random() < 0.01 else 0)
+        return int((self._rng.expovariate(1 / mean) + (600 if self._rng.random() < 0.01 else 0)) / self._haste)
+
+    def _hasty(self, seconds: float) -> int:
+        """What usually takes so long."""
+        return max(1, int(seconds / self._haste))
 
     def _runner(self, pool: Pool, number: int) -> Runner:
         key = (pool.key, number)

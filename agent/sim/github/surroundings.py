@@ -54,6 +54,12 @@ class Surroundings:
             raise RequestError(403, "Resource not accessible by integration")
         return self._repositories(call, self._world.repositories)
 
+    def own_user(self, call: Call) -> Found:
+        """GET /user."""
+        if call.caller.kind != "token":
+            raise RequestError(403, "Resource not accessible by integration")
+        return Found("user", lambda: account("robot-of-tinkers"))
+
     def installed_repositories(self, call: Call) -> Found:
         """GET /installation/repositories."""
         if call.caller.kind != "installation":

@@ -61,11 +61,16 @@ def build(
     jobs: int = 50_000,
     owner: str = "tinker-works",
     approvals: bool = True,
+    haste: float = 1.0,
 ) -> World:
-    """A world of about so many jobs. `approvals`: whether deployments wait for somebody to approve them."""
+    """A world of about so many jobs. `approvals`: whether deployments wait for somebody to approve them.
+
+    `haste`: how many times faster than usual everything goes, so that with 60 a day of work fits into the minutes of a test;
+    times stay whole seconds, and nothing but a queue takes less than one.
+    """
     rng = random.Random(f"{seed} {seconds} {repositories} {jobs}")
     owned = tuple(_repository(rng, owner, number) for number in range(repositories))
-    history = History(rng, itertools.count(FIRST_JOB_ID, 7), approvals)
+    history = History(rng, itertools.count(FIRST_JOB_ID, 7), approvals, haste)
     numbers: dict[int, Iterator[int]] = {}
     runs = []
     for index, (created, repository, workflow) in enumerate(_triggers(rng, owned, start, seconds, jobs)):
