@@ -32,12 +32,12 @@ class Actions:
         self._world = world
         self._created = {name: [run.created for run in found] for name, found in world.of_repository.items()}
         self._runs = {run.id: run for run in world.runs}
+        self._numbered = {repository.id: repository for repository in world.repositories}
 
     def repository(self, call: Call) -> Repository:
         """The repository that the path names, by its name or its id. Raises RequestError (404)."""
         if "repository_id" in call.path:
-            wanted = int(call.path["repository_id"])
-            found = next((repository for repository in self._world.repositories if repository.id == wanted), None)
+            found = self._numbered.get(int(call.path["repository_id"]))
         else:
             found = self._world.repository(f"{call.path['owner']}/{call.path['repo']}")
         if found is None:
@@ -113,7 +113,7 @@ class Actions:
 
     def _run(self, call: Call) -> Run:
         run = self._runs.get(int(call.path["run_id"]))
-        if run is None or run.created > call.now or run.repository != self.repository(call):
+        if run is None or run.created > call.now or run.repository.id != self.repository(call).id:
             raise RequestError(404, "Not Found")
         return run
 

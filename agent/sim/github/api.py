@@ -79,8 +79,8 @@ class GithubApi:
         self.requests: deque[Asked] = deque(maxlen=MAX_KEPT)
         self.counts: Counter[tuple[str, int]] = Counter()
         """How many requests, by resource and status."""
+        self._former = {repository.formerly: repository for repository in world.repositories if repository.formerly}
         actions = Actions(world)
-        self._actions = actions
         self._routes = _routes(actions, Hooks(world, log, actions), Surroundings(world, self.access, APP_ID))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,8 +142,7 @@ class GithubApi:
 
     def _moved(self, variables: dict[str, str], path: str) -> Found | None:
         """The answer for the former name of a repository."""
-        former = {repository.formerly: repository for repository in self._world.repositories if repository.formerly}
-        repository = former.get(variables["repo"])
+        repository = self._former.get(variables["repo"])
         if repository is None:
             return None
         url = "/".join([f"/repositories/{repository.id}", *path.split("/")[4:]])

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agent.sim.github import catalogue
 from agent.sim.github.attempts import History
@@ -37,15 +38,18 @@ class World:
     of_repository: dict[str, list[Run]] = field(repr=False)
     """The same by `owner/name`, in the same order."""
 
-    @property
+    @cached_property
     def end(self) -> int:
         """When the last run of all has ended."""
         return max((attempt.completed for run in self.runs for attempt in run.attempts), default=self.start)
 
     def repository(self, full_name: str) -> Repository | None:
         """A repository by its name, upper or lower case."""
-        wanted = full_name.lower()
-        return next((repository for repository in self.repositories if repository.full_name.lower() == wanted), None)
+        return self._named.get(full_name.lower())
+
+    @cached_property
+    def _named(self) -> dict[str, Repository]:
+        return {repository.full_name.lower(): repository for repository in self.repositories}
 
     def attempts(self) -> Iterator[tuple[Run, Attempt]]:
         """All attempts of all runs."""
