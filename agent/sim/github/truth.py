@@ -115,7 +115,7 @@ class _Counted:
             self._cost(run, job, labels)
 
     def _waits(self, job: Job) -> Iterator[float]:
-        if not self.is_api and job.waiting and job.approved:
+        if not self.is_api and job.waiting and job.approved and job.runner:
             yield job.approved - job.waiting
 
     def _queue(self, job: Job) -> float:

@@ -81,7 +81,7 @@ class Counting:
                 increments.append(Increment(families.job_run_duration_seconds, status, seconds))
                 bill, updates = self._bill(job, labels, seconds, repository)
                 increments += bill
-        if ended.waited is not None:
+        if ended.waited is not None and job.ran:
             increments.append(Increment(families.job_waiting_duration_seconds, labels, ended.waited))
         events = self._event(families.job_event, status, seconds, job.completed, job.run_id)
         return Counted(Observation(f"github:{self._host}:job:{job.id}", tuple(increments), events, repository.name), updates)

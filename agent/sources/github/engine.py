@@ -92,34 +92,36 @@ class Engine:
         at = emitted if emitted is not None and abs(emitted - received) < PLAUSIBLE_SECONDS else received
         if event == RUN_EVENT:
             run = read.run_of(payload.get("workflow_run"), payload.get("workflow"))
-            return self._run(str(action), run, repository, at)
-        return self._job(str(action), read.job_of(payload.get("workflow_job")), repository, at, "deployment" in payload)
+            return self._run(str(action), run, repository, at, received)
+        ended = Pending(read.job_of(payload.get("workflow_job")), repository, received, "deployment" in payload)
+        return self._job(str(action), ended, at)
 
-    def _run(self, action: str, run: Run, repository: Repository, at: float) -> Digest:
+    def _run(self, action: str, run: Run, repository: Repository, at: float, received: float) -> Digest:
         found = _Found()
         is_done = action == "completed"
-        context = self._learn(found, run, repository, at, is_done=is_done)
+        context = self._learn(found, run, repository, received, is_done=is_done)
         status = "completed" if is_done else "in_progress" if action == "in_progress" else "queued"
         if status == "queued" and (run.status == "waiting" or run.conclusion == "action_required"):
             status = "waiting"
-        found.notes += self._present.put(_key(run), State(status, at, repository.name, self._workflow(context)))
+        found.notes += self._present.put(_key(run), State(status, at, received, repository.name, self._workflow(context)))
         if action == "in_progress":
             found.count(self._counting.run_queue(run, repository, context, run.updated))
         if is_done:
             found.count([self._counting.run(run, repository, context, run.updated)])
         return found.digest()
 
-    def _job(self, action: str, job: Job, repository: Repository, at: float, is_deployed: bool) -> Digest:
-        found = _Found()
+    def _job(self, action: str, told: Pending, at: float) -> Digest:
+        found, job = _Found(), told.job
         if action == "completed":
             if job.is_lookalike:
                 return self._ignored("check_run")
-            self._ended(found, job, repository, at, is_deployed)
+            self._ended(found, told, at)
             return found.digest()
         state = State(
             action,
             at,
-            repository.name,
+            told.since,
+            told.repository.name,
             self._labeller.workflow(job.workflow, ""),
             self._prices.runner_type(job._replace(conclusion="")),
             job.group,
@@ -134,11 +136,14 @@ class Engine:
             self._try(found, self._timed(held))
         return found.digest()
 
-    def _ended(self, found: _Found, job: Job, repository: Repository, at: float, is_deployed: bool) -> None:
+    def _ended(self, found: _Found, ended: Pending, at: float) -> None:
+        job = ended.job
         kind = self._prices.runner_type(job)
-        state = State("completed", at, repository.name, self._labeller.workflow(job.workflow, ""), kind, job.group)
+        state = State(
+            "completed", at, ended.since, ended.repository.name, self._labeller.workflow(job.workflow, ""), kind, job.group
+        )
         found.notes += self._present.put(f"job:{job.id}", state)
-        self._try(found, self._timed(Pending(job, repository, at, is_deployed)))
+        self._try(found, self._timed(ended))
 
     def _timed(self, ended: Pending) -> Pending:
         """A job that ended, with what was heard of it until now."""
@@ -200,11 +205,11 @@ class Engine:
             found.count(self._counting.run_queue(about, where, context, min(started)))
         for job in own:
             if job.status == "completed":
-                self._ended(found, job, where, now, False)
+                self._ended(found, Pending(job, where, now, False), now)
             elif job.status in JOB_ACTIONS:
                 found.notes += self._present.put(f"job:{job.id}", self._state(job, where, now))
         status = "completed" if is_done else about.status if about.status in ("in_progress", "waiting") else "queued"
-        found.notes += self._present.put(_key(about), State(status, now, where.name, self._workflow(context)))
+        found.notes += self._present.put(_key(about), State(status, now, now, where.name, self._workflow(context)))
         if is_done:
             ends = [job.completed for job in own if job.completed is not None]
             found.count([self._counting.run(about, where, context, max(ends, default=about.updated))])
@@ -212,7 +217,9 @@ class Engine:
 
     def _state(self, job: Job, where: Repository, now: float) -> State:
         kind = self._prices.runner_type(job._replace(conclusion=""))
-        return State(job.status, now, where.name, self._labeller.workflow(job.workflow, ""), kind, job.group, job.created or now)
+        return State(
+            job.status, now, now, where.name, self._labeller.workflow(job.workflow, ""), kind, job.group, job.created or now
+        )
 
     # -- time ------------------------------------------------------------------------------------------
 
@@ -229,11 +236,11 @@ class Engine:
         """What has not ended, and the engine's own counters; all of scope `now`."""
         families, scope = self._families, "now"
         updates = []
-        for (repository, workflow, _, _, status), count in self._present.counts("run").items():
+        for (repository, workflow, _, _, status), count in self._present.counts("run", now).items():
             updates.append(Update(families.workflow_runs, (repository, workflow, status), count, now, scope))
-        for labels, count in self._present.counts("job").items():
+        for labels, count in self._present.counts("job", now).items():
             updates.append(Update(families.jobs, labels, count, now, scope))
-        for place, since in self._present.oldest_queued().items():
+        for place, since in self._present.oldest_queued(now).items():
             updates.append(Update(families.jobs_oldest_queued_timestamp_seconds, place, since, now, scope))
         for reason, count in self.ignored.items():
             updates.append(Update(families.events_ignored_total, (reason,), count, now, scope))
@@ -294,7 +301,7 @@ def _key(run: Run) -> str:
 
 def _may_have_waited(ended: Pending, state: State | None) -> bool:
     """Whether word of an approval may still come."""
-    if ended.waited is not None:
+    if ended.waited is not None or not ended.job.ran:
         return False
     if state is not None and state.waiting:
         return True

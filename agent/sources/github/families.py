@@ -103,7 +103,7 @@ _DECLARED = {
         "seconds",
     ),
     "job_waiting_duration_seconds": _counted(
-        _HISTOGRAM, "How long jobs waited for an approval; known from webhooks and their delivery log only.", JOB, "seconds"
+        _HISTOGRAM, "How long jobs that then ran waited for an approval; known from webhooks and their log only.", JOB, "seconds"
     ),
     "job_cost": _Declared(_GAUGE, "What the last job cost in USD, estimated from its length and the price table.", JOB),
     "job_cost_dollars_total": _counted(_COUNTER, "What jobs cost in USD, estimated as in job_cost.", JOB),

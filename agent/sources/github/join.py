@@ -32,7 +32,7 @@ class Context(NamedTuple):
     starts: dict[int, float]
     """When each attempt began, seconds since the epoch."""
     seen: float
-    """When it was last heard of."""
+    """When it was last heard of, by the agent's clock."""
     is_done: bool
 
     def knows(self, attempt: int) -> bool:
@@ -46,6 +46,7 @@ class Pending(NamedTuple):
     job: Job
     repository: Repository
     since: float
+    """By the agent's clock."""
     is_deployed: bool
     """Whether it uses an environment, which may have asked for an approval."""
     queued: float | None = None

@@ -30,6 +30,8 @@ class State(NamedTuple):
     """A key of `RANKS`."""
     at: float
     """When the event of that status was emitted, seconds since the epoch."""
+    heard: float
+    """When it was heard of, by the agent's clock: events may be days late."""
     repository: str
     workflow: str
     runner_type: str = ""
@@ -56,11 +58,11 @@ class Present:
             if not key.startswith("now:"):
                 continue
             try:
-                status, at, repository, workflow, runner_type, group, *times = json.loads(value)
-                state = State(status, float(at), repository, workflow, runner_type, group, *map(float, times))
+                status, at, heard, repository, workflow, runner_type, group, *times = json.loads(value)
+                state = State(status, float(at), float(heard), repository, workflow, runner_type, group, *map(float, times))
             except (ValueError, TypeError, RecursionError):
                 continue
-            if state.status in RANKS and all(isinstance(text, str) for text in state[2:6]):
+            if state.status in RANKS and all(isinstance(text, str) for text in state[3:7]):
                 self._states[key.removeprefix("now:")] = state
 
     def get(self, key: str) -> State | None:
@@ -79,43 +81,46 @@ class Present:
                 picked=min(filter(None, (old.picked, new.picked)), default=0.0),  # it is told again when its steps change
             )
             if not _follows(old, new):
-                new = old._replace(since=new.since, waiting=new.waiting, queued=new.queued, picked=new.picked)
-            if new == old:
+                new = old._replace(heard=new.heard, since=new.since, waiting=new.waiting, queued=new.queued, picked=new.picked)
+            if new._replace(heard=old.heard) == old:
                 return
         self._states[key] = new
         yield Note(f"now:{key}", json.dumps(new, separators=(",", ":")))
         while len(self._states) > MOST:
             yield Note(f"now:{self._states.popitem(last=False)[0]}", None)
 
-    def drop(self, key: str) -> Iterator[Note]:
-        """It has ended, and nothing of it has to be remembered."""
-        if self._states.pop(key, None) is not None:
-            yield Note(f"now:{key}", None)
-
     def expire(self, now: float) -> Iterator[Note]:
-        """What must have ended by now."""
+        """What has not been heard of for so long that nothing more will be."""
         for key, state in list(self._states.items()):
-            limit = RUN_SECONDS if key.startswith("run:") and state.status != "completed" else STATE_SECONDS[state.status]
-            if now - state.at > limit:
-                yield from self.drop(key)
+            if now - state.heard > _limit(key, state):
+                del self._states[key]
+                yield Note(f"now:{key}", None)
 
-    def counts(self, kind: str) -> Counter[tuple[str, ...]]:
+    def counts(self, kind: str, now: float) -> Counter[tuple[str, ...]]:
         """(repository, workflow, runner type, runner group, status) -> how many, of `run` or `job`."""
         return Counter(
             (state.repository, state.workflow, state.runner_type, state.runner_group, state.status)
             for key, state in self._states.items()
-            if key.startswith(kind + ":") and state.status != "completed"
+            if key.startswith(kind + ":") and _is_present(key, state, now)
         )
 
-    def oldest_queued(self) -> dict[tuple[str, ...], float]:
+    def oldest_queued(self, now: float) -> dict[tuple[str, ...], float]:
         """(repository, runner type, runner group) -> since when the longest queued job is."""
         found: dict[tuple[str, ...], float] = {}
         for key, state in self._states.items():
-            if key.startswith("job:") and state.status == "queued":
+            if key.startswith("job:") and state.status == "queued" and _is_present(key, state, now):
                 place = (state.repository, state.runner_type, state.runner_group)
                 since = state.queued or state.since or state.at
                 found[place] = min(found.get(place, since), since)
         return found
+
+
+def _limit(key: str, state: State) -> float:
+    return RUN_SECONDS if key.startswith("run:") and state.status != "completed" else STATE_SECONDS[state.status]
+
+
+def _is_present(key: str, state: State, now: float) -> bool:
+    return state.status != "completed" and now - state.at <= _limit(key, state)
 
 
 def _follows(old: State, new: State) -> bool:
