@@ -88,6 +88,15 @@ class Api:
             found += items(answer.data, key)
         return found
 
+    @property
+    def is_app(self) -> bool:
+        """Whether it is asked as an App, which has lists of its own of what it may read."""
+        return self._credentials.is_app
+
+    async def owners(self) -> tuple[str, ...]:
+        """Where the App is installed; () for a token. Raises CollectError."""
+        return await self._credentials.owners()
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self.calls.aclose()

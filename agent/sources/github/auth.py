@@ -51,6 +51,11 @@ class Credential(NamedTuple):
 class Credentials(Protocol):
     """Gives the credential for an owner's things."""
 
+    @property
+    def is_app(self) -> bool:
+        """Whether it is an App's."""
+        ...
+
     async def of(self, owner: str) -> Credential:
         """The one to ask with now. Raises CollectError where there is none."""
         ...
@@ -66,6 +71,8 @@ class Credentials(Protocol):
 
 class Token:
     """A personal access token, or nothing. Raises ConfigError for a file that cannot be read."""
+
+    is_app = False
 
     def __init__(self, where: str, options: Options) -> None:
         self._token = options.token
@@ -96,6 +103,8 @@ _NONE = _Held(Secret(""), 0.0)
 
 class App:
     """A GitHub App. Raises ConfigError for a key that is none, and where the extra `github-app` is not installed."""
+
+    is_app = True
 
     def __init__(self, where: str, options: AppOptions, base: str, calls: Calls, clock: Callable[[], float]) -> None:
         self._where = where
