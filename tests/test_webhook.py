@@ -298,6 +298,12 @@ async def test_a_kind_of_refusal_is_told_when_it_begins(caplog: pytest.LogCaptur
     assert "webhook ci: answered 401 to 192.0.2.1: not signed" in caplog.text
 
 
+async def test_a_delivery_to_no_source_is_told_by_its_path(caplog: pytest.LogCaptureFixture) -> None:
+    await Entrance().ask(path="/webhook/c%0Ai")
+
+    assert caplog.records[0].getMessage().startswith(r"webhook '/webhook/c\ni': answered 404 to 192.0.2.1: there is no such")
+
+
 async def test_a_refusal_now_and_then_is_one_kind(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="agent.web.journal")
     entrance = Entrance()

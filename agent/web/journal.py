@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from agent.web.incoming import Incoming
+from agent.web.incoming import Answer, Incoming
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +55,15 @@ class Journal:
                     found.last - found.since,
                 )
 
-    def refused(self, source: str, status: int, client: str, reason: str) -> None:
-        """A delivery to `source` was answered `status`. `client` is an address; `reason` is a source's."""
-        now = self._clock()
+    def refused(self, request: Incoming, answer: Answer) -> None:
+        """A delivery was refused; a line says so where it is the first of that kind to that source."""
+        source, status, now = request.source, answer.status, self._clock()
         found = self._refusing.get((source, status))
         if found is None:
-            log.warning(
-                "webhook %s: answered %d to %s: %s; more of that kind are only counted",
-                source,
-                status,
-                client,
-                reason[:MAX_REASON],
-            )
+            # one to no source is named by its path
+            name, text = source or repr(request.path[:MAX_QUOTED]), answer.text[:MAX_REASON]
+            more = "more of that kind are only counted"
+            log.warning("webhook %s: answered %d to %s: %s; %s", name, status, request.client, text, more)
             self._refusing[source, status] = _Refusing(now, now, 1)
         else:
             self._refusing[source, status] = _Refusing(found.since, now, found.times + 1)

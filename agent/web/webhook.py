@@ -144,7 +144,7 @@ class Webhooks:
             return
         except _RefusedError as error:
             answer = error.answer
-            self._journal.refused(request.source, answer.status, request.client, answer.text)
+            self._journal.refused(request, answer)
         else:
             answer = ACCEPTED
             self._journal.accepted(request.source)
