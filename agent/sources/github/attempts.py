@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 from agent.errors import CollectError
-from agent.model import Note, Observation, Update
 from agent.sources.github.api import PER_PAGE, Api, Json, items
+from agent.sources.github.gather import Digest
 from agent.sources.github.memory import Known, Memory
 from agent.sources.github.payload import seconds
 from agent.sources.github.places import Open
@@ -21,25 +21,6 @@ MAX_ATTEMPTS = 60
 MAX_JOB_PAGES = 50
 NAMES_SECONDS = 3600.0
 """How old the names of workflows may become; a new one is asked for at once."""
-
-
-class Digest(Protocol):
-    """What a listing came to."""
-
-    @property
-    def observations(self) -> Sequence[Observation]:
-        """What happened."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[Note]:
-        """What has to be known again after a restart."""
-        ...
-
-    @property
-    def updates(self) -> Sequence[Update]:
-        """Gauges that go with them."""
-        ...
 
 
 class Engine(Protocol):

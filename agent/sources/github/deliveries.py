@@ -17,9 +17,9 @@ from urllib.parse import quote
 import anyio
 
 from agent.errors import CollectError, DeliveryError
-from agent.model import Collected, Note, Observation, Update
-from agent.net.words import escaped
+from agent.model import Collected
 from agent.sources.github.api import Api, Json, items
+from agent.sources.github.gather import Digest, Gathered, stop_at
 from agent.sources.github.options import HookOptions
 from agent.sources.github.payload import seconds
 
@@ -36,33 +36,10 @@ MAX_PAGES = 2000
 """Pages of the log that one collect goes back, a hundred deliveries each."""
 MAX_PAYLOAD_BYTES = 64 << 20
 """GitHub sends no payload above 25 MB; the log has the headers too, and may escape what the payload did not."""
-MAX_OBSERVATIONS = 5000
 AT_ONCE = 8
 MAX_DONE = 20_000
-SPARE = 0.3
-"""Share of its time that a collect leaves for what is under way when it stops beginning anything new."""
 FUTURE_SECONDS = 3600.0
-MAX_PROBLEMS = 5
 _VERSION = 1
-
-
-class Digest(Protocol):
-    """What a payload came to."""
-
-    @property
-    def observations(self) -> Sequence[Observation]:
-        """What happened."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[Note]:
-        """What has to be known again after a restart."""
-        ...
-
-    @property
-    def updates(self) -> Sequence[Update]:
-        """Gauges that go with them."""
-        ...
 
 
 class Engine(Protocol):
@@ -97,30 +74,6 @@ class _Hook:
     """Deliveries after it that are."""
 
 
-@dataclass
-class _Round:
-    """What one collect brings, while it is gathered."""
-
-    stop_at: float
-    observations: list[Observation] = field(default_factory=list)
-    notes: dict[str, Note] = field(default_factory=dict)
-    updates: list[Update] = field(default_factory=list)
-    problems: list[CollectError] = field(default_factory=list)
-    is_limited: bool = False
-    read: int = 0
-    """Logs that could be listed."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing new is to be begun."""
-        return self.is_limited or len(self.observations) >= MAX_OBSERVATIONS or anyio.current_time() >= self.stop_at
-
-    def failed(self, where: str, error: CollectError) -> None:
-        """Something could not be read; the rest goes on, but for a limit."""
-        self.is_limited |= error.kind == "rate_limit"
-        self.problems.append(CollectError(error.kind, f"{where}: {error}"))
-
-
 class Deliveries:
     """A durable poller's collect. `all_of_them`: behind NAT, where none arrive; else those that did not arrive."""
 
@@ -146,32 +99,23 @@ class Deliveries:
             )
         if problem:
             log.warning("deliveries: %s", problem)
-        round_ = _Round(_stop_at())
+        gathered = Gathered(stop_at())
         paths: list[str] = []
         for options in self._hooks:
             try:
                 paths += await self._logs(options)
             except CollectError as error:
-                round_.failed(options.repository or options.organization or "the App", error)
+                gathered.failed(options.repository or options.organization or "the App", error)
         for path in paths:
             hook = hooks.setdefault(path, _Hook(now, now))
             try:
-                if not round_.is_over:
-                    await self._read(path, hook, round_)
+                if not gathered.is_over:
+                    await self._read(path, hook, gathered)
             except CollectError as error:
-                round_.failed(path, error)
-        if round_.problems and not round_.read:
-            raise round_.problems[0]
-        if not round_.problems:
+                gathered.failed(path, error)
+        if not gathered.problems:
             hooks = {path: hooks[path] for path in paths}
-        words = [problem, *map(str, round_.problems)]
-        return Collected(
-            round_.updates,
-            observations=round_.observations,
-            notes=list(round_.notes.values()),
-            cursor=_written(hooks, now if now - at >= HOOKS_SECONDS else at),
-            problem=_joined([word for word in words if word]),
-        )
+        return gathered.collected(_written(hooks, now if now - at >= HOOKS_SECONDS else at), [problem])
 
     # -- which logs ------------------------------------------------------------------------------------
 
@@ -195,12 +139,12 @@ class Deliveries:
 
     # -- one log ---------------------------------------------------------------------------------------
 
-    async def _read(self, path: str, hook: _Hook, round_: _Round) -> None:
+    async def _read(self, path: str, hook: _Hook, gathered: Gathered) -> None:
         entries = await self._entries(path, max(hook.start, hook.mark - OVERLAP_SECONDS))
-        round_.read += 1
+        gathered.listed += 1
         wanted = [entry for entry in entries if entry.event in EVENTS and (self._all or not entry.arrived)]
         todo = sorted((entry for entry in wanted if entry.id not in hook.done), key=lambda entry: (entry.at, entry.id))
-        left = await self._take_in(path, todo, round_)
+        left = await self._take_in(path, todo, gathered)
         done = hook.done | {entry.id for entry in todo} - {entry.id for entry in left}
         hook.mark = max([hook.mark, *(entry.at for entry in entries)])
         if left:
@@ -229,11 +173,11 @@ class Deliveries:
             asked, params = answer.next, {}
         return list(found.values())
 
-    async def _take_in(self, path: str, todo: Sequence[Entry], round_: _Round) -> list[Entry]:
+    async def _take_in(self, path: str, todo: Sequence[Entry], gathered: Gathered) -> list[Entry]:
         """Read payloads, in the order of their events; those that are still to be had."""
         left: list[Entry] = []
         for begin in range(0, len(todo), AT_ONCE):
-            if round_.is_over:
+            if gathered.is_over:
                 return [*left, *todo[begin:]]
             chunk = todo[begin : begin + AT_ONCE]
             payloads: dict[int, Mapping[str, Any] | CollectError] = {}
@@ -248,7 +192,7 @@ class Deliveries:
                 for entry in chunk:
                     group.start_soon(fetch, entry)
             for entry in chunk:
-                left += self._ingest(path, entry, payloads[entry.id], round_)
+                left += self._ingest(path, entry, payloads[entry.id], gathered)
         return left
 
     async def _payload(self, path: str, entry: Entry) -> Mapping[str, Any]:
@@ -260,20 +204,18 @@ class Deliveries:
             raise CollectError("json", "the log holds no payload")
         return payload
 
-    def _ingest(self, path: str, entry: Entry, payload: Mapping[str, Any] | CollectError, round_: _Round) -> list[Entry]:
+    def _ingest(self, path: str, entry: Entry, payload: Mapping[str, Any] | CollectError, gathered: Gathered) -> list[Entry]:
         """Hand one payload on; [entry] where it is to be tried again."""
         where = f"{path}/{entry.id}"
         if isinstance(payload, CollectError):
-            round_.failed(where, payload)
+            gathered.failed(where, payload)
             return [] if payload.kind in ("missing", "json", "size") else [entry]
         try:
             digest = self._engine.webhook(entry.event, payload, entry.guid, entry.at)
         except DeliveryError as error:
-            round_.failed(where, CollectError("json", f"left out: {error}"))
+            gathered.failed(where, CollectError("json", f"left out: {error}"))
             return []
-        round_.observations += digest.observations
-        round_.updates += digest.updates
-        round_.notes.update({note.key: note for note in digest.notes})
+        gathered.add(digest)
         return []
 
 
@@ -318,14 +260,3 @@ def _time(found: Any, now: float) -> float:
 def _written(hooks: Mapping[str, _Hook], at: float) -> str:
     found = {path: [int(hook.start), int(hook.mark), sorted(hook.done)] for path, hook in sorted(hooks.items())}
     return json.dumps({"v": _VERSION, "at": int(at), "hooks": found}, separators=(",", ":"))
-
-
-def _stop_at() -> float:
-    """When a collect has used so much of its time that nothing new is begun."""
-    now, deadline = anyio.current_time(), anyio.current_effective_deadline()
-    return now + (deadline - now) * (1 - SPARE)
-
-
-def _joined(words: Sequence[str]) -> str:
-    more = f"; and {len(words) - MAX_PROBLEMS} more" if len(words) > MAX_PROBLEMS else ""
-    return escaped("; ".join(words[:MAX_PROBLEMS])) + more

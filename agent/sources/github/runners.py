@@ -1,4 +1,4 @@
-"""Which runners there are, whether they are online, and whether they have a job: self-hosted ones, and larger ones of GitHub's."""
+"""Which runners there are, self-hosted and larger ones of GitHub's, whether they are online and whether they have a job."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ class Runners:
         """All runners as they are now. Raises CollectError where no owner's can be read."""
         etags: dict[str, str] = {}
         updates: list[Update] = []
-        complete, unchanged, problems = [], [], []
+        complete: list[str] = []
+        unchanged: list[str] = []
+        problems: list[CollectError] = []
         owners = [(name, f"/orgs/{quote(name)}") for name in self._organizations or await self._api.owners()]
         owners += [(name, f"/repos/{quote(name)}") for name in self._repositories]
         is_new = await self._name_groups([name for name, path in owners if path.startswith("/orgs/")])
