@@ -92,10 +92,9 @@ async def serve(
 ) -> None:
     """Serve until cancelled; then take nothing new, answer what is in flight within `stop_seconds`, and end.
 
-    The app bounds the bodies of paths that `bounds_itself` says yes to, apart from `body_seconds`.
-
-    Reports `host:port` as bound. Raises StartError for an address that cannot be had, ConfigError for
-    certificates that cannot be used. Runs on the asyncio backend only, as uvicorn does.
+    The app bounds the bodies of paths that `bounds_itself` says yes to, apart from `body_seconds`. Reports `host:port` as
+    bound. Raises StartError for an address that cannot be had, ConfigError for certificates that cannot be used. Runs on
+    the asyncio backend only, as uvicorn does.
     """
     context = server_context(tls_cert_file, tls_key_file, client_ca_file)
     config = uvicorn.Config(
