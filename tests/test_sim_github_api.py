@@ -14,9 +14,9 @@ from trio.testing import MockClock
 
 from agent.sim import faults
 from agent.sim.github.access import INSTALLATION_ID, TOKEN_SECONDS, WINDOW_SECONDS
-from agent.sim.github.api import CLIENT_ID, TOKEN, GithubApi, secondary_limit
+from agent.sim.github.api import CLIENT_ID, TOKEN, GithubApi
 from agent.sim.github.deliveries import announcements
-from agent.sim.github.faults import Weather, shipments
+from agent.sim.github.faults import Showers, Weather, secondary_limit, shipments
 from agent.sim.github.log import RETENTION_SECONDS, Log
 from agent.sim.github.objects import moment
 from agent.sim.github.plan import Run
@@ -217,6 +217,16 @@ async def test_credentials_that_are_none_are_refused(world: World, authorization
         answer = await client.get(f"/orgs/{world.owner}/repos")
 
     assert answer.status_code == 401
+
+
+async def test_showers_befall_the_share_of_requests_they_are_to(world: World) -> None:
+    api = GithubApi(world, Log(), lambda: world.end, showers=Showers(0.3))
+    async with simulated(world, Log(), 0, api=api) as client:
+        answers = [await client.get("/user") for _ in range(400)]
+
+    good = sum(answer.status_code == 200 and '"login"' in answer.text for answer in answers)
+    assert 0.6 < good / 400 < 0.85
+    assert {answer.status_code for answer in answers} == {200, 403, 500, 502, 503}
 
 
 async def test_addresses_are_told_to_everybody(world: World) -> None:

@@ -42,6 +42,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--secret", default="", help="what they are signed with")
     parser.add_argument("--form", action="store_true", help="send them as forms instead of JSON")
     parser.add_argument("--rough", action="store_true", help="lose, repeat, delay and reorder some")
+    parser.add_argument("--showers", type=float, default=0.0, help="the share of the API's requests that something befalls")
     return parser.parse_args(words)
 
 
@@ -61,7 +62,15 @@ async def run(world: World, options: argparse.Namespace) -> None:
     for shipment in planned:
         if shipment.at < begin:
             sender.log.add(shipment)
-    api = GithubApi(world, sender.log, now, tokens=(options.token,), per_hour=options.per_hour, prefix=options.prefix)
+    api = GithubApi(
+        world,
+        sender.log,
+        now,
+        tokens=(options.token,),
+        per_hour=options.per_hour,
+        prefix=options.prefix,
+        showers=faults.Showers(options.showers, options.seed),
+    )
     async with anyio.create_task_group() as tasks, httpx.AsyncClient(timeout=None, trust_env=False) as client:
         address = await tasks.start(server.serve, api, f"{options.host}:{options.port}")
         print(f"http://{address}{options.prefix}", flush=True)

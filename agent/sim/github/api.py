@@ -7,7 +7,6 @@ and jobs that have not ended are running. Beside GitHub's paths there are `/_tru
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from agent.sim import faults
 from agent.sim.github.access import Access, Caller, CredentialsError, Limit
 from agent.sim.github.actions import Actions
+from agent.sim.github.faults import Showers
 from agent.sim.github.found import Call, Found, RequestError
 from agent.sim.github.hooks import Hooks
 from agent.sim.github.log import Log
@@ -68,14 +68,16 @@ class GithubApi:
         client_id: str = CLIENT_ID,
         per_hour: int = PER_HOUR,
         prefix: str = "",
+        showers: Showers | None = None,
     ) -> None:
         self._world = world
         self._clock = clock
         self._prefix = prefix
+        self._showers = showers
         self.access = Access(tokens, client_id)
         self.limit = Limit(per_hour)
         self.faults = faults.Faults()
-        """What goes wrong with the next requests; see `secondary_limit`."""
+        """What goes wrong with the next requests."""
         self.requests: deque[Asked] = deque(maxlen=MAX_KEPT)
         self.counts: Counter[tuple[str, int]] = Counter()
         """How many requests, by resource and status."""
@@ -91,7 +93,7 @@ class GithubApi:
             await self._aside(request)(scope, receive, send)
             return
         path = path.removeprefix(self._prefix)
-        fault = self.faults.take()
+        fault = self.faults.take() or (self._showers.take() if self._showers else None)
         if isinstance(fault, faults.Delay):
             await anyio.sleep(fault.seconds)
         if isinstance(fault, faults.Close | faults.Lose):
@@ -195,12 +197,6 @@ class GithubApi:
                 {"owner": world.owner, "seed": world.seed, "start": world.start, "end": world.end, "now": self._clock()}
             )
         return JSONResponse({"message": "there are /_truth?way=webhooks|deliveries|api, /_requests and /_world"}, 404)
-
-
-def secondary_limit(retry_after: int, *, status: int = 403, times: int = 1) -> faults.Answer:
-    """A step for `GithubApi.faults`: the secondary rate limit, which says for how many seconds to go away."""
-    body = json.dumps({"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."})
-    return faults.Answer(status, (("retry-after", str(retry_after)),), body, times)
 
 
 def _routes(actions: Actions, hooks: Hooks, around: Surroundings) -> list[tuple[str, re.Pattern[str], Handler, str]]:

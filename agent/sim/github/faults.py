@@ -1,4 +1,4 @@
-"""What goes wrong between GitHub's events and who hears of them: a seeded fate for every delivery."""
+"""What goes wrong between GitHub and who listens to it: a seeded fate for every delivery, and trouble with the API by chance."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from agent.sim import faults
 from agent.sim.github.deliveries import Announcement
 
 
@@ -92,3 +93,31 @@ def _fate(announcement: Announcement, weather: Weather, rng: random.Random) -> I
         yield first._replace(at=later, throttled_at=at)
     elif place > 5:
         yield first
+
+
+class Showers:
+    """Trouble that befalls a share of the API's requests, 0 to 1: errors, cut and broken answers, slow ones, limits."""
+
+    def __init__(self, share: float, seed: int = 1, *, slow_seconds: float = 0.5) -> None:
+        self._share = share
+        self._rng = random.Random(f"showers {seed}")
+        self._kinds: tuple[faults.Fault, ...] = (
+            faults.Answer(500),
+            faults.Answer(502, (), "<html>Unicorn!</html>"),
+            faults.Answer(503, (("retry-after", "1"),)),
+            faults.Answer(200, (), '{"total_count": 3, "workflow_runs": [{"id": 12'),
+            faults.Answer(200, (), "null"),
+            faults.Close(200),
+            faults.Delay(slow_seconds),
+            secondary_limit(1),
+        )
+
+    def take(self) -> faults.Fault | None:
+        """What becomes of the next request; None = nothing special."""
+        return self._rng.choice(self._kinds) if self._rng.random() < self._share else None
+
+
+def secondary_limit(retry_after: int, *, status: int = 403, times: int = 1) -> faults.Answer:
+    """The secondary rate limit, which says for how many seconds to go away; a step for `GithubApi.faults`."""
+    body = '{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}'
+    return faults.Answer(status, (("retry-after", str(retry_after)),), body, times)
