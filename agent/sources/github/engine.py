@@ -21,6 +21,7 @@ from agent.sources.github.labels import Labeller
 from agent.sources.github.now import Present, State
 from agent.sources.github.options import Options
 from agent.sources.github.payload import Job, Repository, Run
+from agent.sources.github.unsettled import Unsettled
 
 RUN_EVENT, JOB_EVENT, PING = "workflow_run", "workflow_job", "ping"
 RUN_ACTIONS = ("requested", "in_progress", "completed")
@@ -41,6 +42,8 @@ class Digest(NamedTuple):
     outcome: str = "noted"
     """counted, noted, ignored or ping."""
     updates: Sequence[Update] = ()
+    mark: int = 0
+    """Of `settle`: handed to the next one, once this is committed."""
 
 
 class Engine:
@@ -53,7 +56,7 @@ class Engine:
         self._counting = Counting(host, families, self._labeller, self._prices, events=options.events)
         self._include, self._exclude = tuple(options.include), tuple(options.exclude)
         self._join_seconds = options.join_seconds
-        self._runs, self._present = Runs(), Present()
+        self._runs, self._present, self._unsettled = Runs(), Present(), Unsettled()
         self.ignored: Counter[str] = Counter()
         """Events that do not count, by reason."""
 
@@ -93,8 +96,8 @@ class Engine:
         if event == RUN_EVENT:
             run = read.run_of(payload.get("workflow_run"), payload.get("workflow"))
             return self._run(str(action), run, repository, at, received)
-        ended = Pending(read.job_of(payload.get("workflow_job")), repository, received, "deployment" in payload)
-        return self._job(str(action), ended, at)
+        job = read.job_of(payload.get("workflow_job"))
+        return self._job(str(action), Pending(job, repository, received, "deployment" in payload or _is_unclear(job)), at)
 
     def _run(self, action: str, run: Run, repository: Repository, at: float, received: float) -> Digest:
         found = _Found()
@@ -152,7 +155,7 @@ class Engine:
         if state is not None:
             if state.waiting and state.queued > state.waiting:
                 queued, waited = state.queued, state.queued - state.waiting
-            elif state.queued and state.picked and _started_later(job, state.picked):
+            elif state.queued and _is_unclear(job) and state.picked - (job.created or 0.0) > PICKED_SECONDS:
                 picked = state.picked
         return ended._replace(queued=queued, waited=waited, picked=picked)
 
@@ -161,14 +164,29 @@ class Engine:
         job = ended.job
         context = self._runs.context(job.run_id)
         is_known = context is not None and context.knows(job.attempt)
-        if (is_known or must) and self._is_carried(job, context):
-            self._ignored("carried_over")
-            found.notes += self._runs.counted(job.id)
-        elif not must and (not is_known or (ended.is_deployed and _may_have_waited(ended, self._present.get(f"job:{job.id}")))):
+        if not must and not (is_known and (self._is_carried(job, context) or self._is_told(ended))):
             found.notes += self._runs.hold(ended)
-        else:
-            found.notes += self._runs.counted(job.id)
-            found.count([self._counting.job(ended, context)])
+            return
+        was_held = self._runs.pending(job.id) is not None
+        found.notes += self._runs.counted(job.id)
+        if self._is_carried(job, context):
+            self._ignored("carried_over")
+            return
+        counted = self._counting.job(ended, context)
+        found.count([counted])
+        if was_held:  # the delivery that said so is answered long ago, and nobody will repeat it
+            self._unsettled.add(job.id, counted)
+
+    def _is_told(self, ended: Pending) -> bool:
+        """Whether no other delivery has to be waited for, to know its times."""
+        job, state = ended.job, self._present.get(f"job:{ended.job.id}")
+        if not ended.may_change or not job.ran or ended.waited is not None or ended.picked is not None:
+            return True
+        if _is_unclear(job):
+            return state is not None and bool(state.queued and state.picked)
+        if state is not None and state.waiting:
+            return False
+        return job.created is None or job.started is None or job.started - job.created <= LONG_SECONDS
 
     def _is_carried(self, job: Job, context: Context | None) -> bool:
         """Whether it is a job of an earlier attempt, told again by this one."""
@@ -223,14 +241,20 @@ class Engine:
 
     # -- time ------------------------------------------------------------------------------------------
 
-    def settle(self, now: float) -> Digest:
-        """Count jobs whose run never became known, and forget what is over; about once a minute."""
+    def settle(self, now: float, mark: int = 0) -> Digest:
+        """Count jobs whose run never became known, and forget what is over; about once a minute.
+
+        `mark`: that of the last such digest that was committed. What was counted apart from its own delivery is told
+        again until then.
+        """
         found = _Found()
+        self._unsettled.drop(mark)
         for pending in self._runs.overdue(now - self._join_seconds):
             self._try(found, self._timed(pending), must=True)
         found.notes += self._present.expire(now)
         found.notes += self._runs.expire(now)
-        return found.digest()
+        found.notes += self._unsettled.notes()
+        return _Found(found.notes, self._unsettled.told()).digest()._replace(mark=self._unsettled.turn())
 
     def gauges(self, now: float) -> list[Update]:
         """What has not ended, and the engine's own counters; all of scope `now`."""
@@ -269,9 +293,9 @@ class Engine:
 class _Found:
     """What one call brings, while it is gathered."""
 
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
-        self._counted: list[Counted] = []
+    def __init__(self, notes: Iterable[Note] = (), counted: Iterable[Counted] = ()) -> None:
+        self.notes = list(notes)
+        self._counted = list(counted)
 
     def count(self, counted: Iterable[Counted]) -> None:
         """Observations."""
@@ -285,25 +309,15 @@ class _Found:
         return Digest(observations, tuple(notes.values()), "counted" if observations else "noted", updates)
 
 
-def _started_later(job: Job, picked: float) -> bool:
-    """Whether a job's start is only the time of its creation, said again: a runner took it later, and its steps agree.
+def _is_unclear(job: Job) -> bool:
+    """Whether a job's start may only be the time of its creation, said again: its steps began later.
 
     Seen on hosted runners in 2026 (strands-labs/robots, issue 2509).
     """
     if job.created is None or job.started != job.created:
         return False
-    return picked - job.created > PICKED_SECONDS and (job.first_step or 0.0) - job.created > PICKED_SECONDS
+    return (job.first_step or 0.0) - job.created > PICKED_SECONDS
 
 
 def _key(run: Run) -> str:
     return f"run:{run.id}:{run.attempt}"
-
-
-def _may_have_waited(ended: Pending, state: State | None) -> bool:
-    """Whether word of an approval may still come."""
-    if ended.waited is not None or not ended.job.ran:
-        return False
-    if state is not None and state.waiting:
-        return True
-    job = ended.job
-    return job.created is not None and job.started is not None and job.started - job.created > LONG_SECONDS

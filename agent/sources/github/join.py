@@ -47,8 +47,9 @@ class Pending(NamedTuple):
     repository: Repository
     since: float
     """By the agent's clock."""
-    is_deployed: bool
-    """Whether it uses an environment, which may have asked for an approval."""
+    may_change: bool
+    """Whether other deliveries may say more of its times: it uses an environment, which may have asked for an approval,
+    or says that it started when it was created."""
     queued: float | None = None
     """When it was last queued, where it had waited for an approval."""
     waited: float | None = None
@@ -83,12 +84,11 @@ class Runs:
         return self._contexts.get(run_id)
 
     def learn(self, run_id: int, new: Context) -> Iterator[Note]:
-        """What an event says of a run, put together with what others said."""
+        """What an event says of a run, put together with what others said; noted again though it is no news, for the first
+        note may not have been committed."""
         old = self._contexts.get(run_id)
         if old is not None:
             new = new._replace(starts={**old.starts, **new.starts}, is_done=new.is_done or old.is_done)
-            if new._replace(seen=old.seen) == old:
-                return
         self._contexts[run_id] = new
         self._contexts.move_to_end(run_id)
         yield Note(f"run:{run_id}", json.dumps(new, separators=(",", ":")))
@@ -97,8 +97,9 @@ class Runs:
 
     def hold(self, pending: Pending) -> Iterator[Note]:
         """A job that has to wait."""
-        if pending == self._pending.get(pending.job.id):
-            return
+        old = self._pending.get(pending.job.id)
+        if old is not None:
+            pending = pending._replace(since=min(old.since, pending.since))
         self._wait(pending.job.id, pending)
         yield Note(f"job:{pending.job.id}", json.dumps(pending, separators=(",", ":")))
 
@@ -146,7 +147,7 @@ def _context(found: Any) -> Context:
 
 
 def _pending(found: Any) -> Pending:
-    job, repository, since, is_deployed, *times = found
+    job, repository, since, may_change, *times = found
     job[11] = tuple(job[11])
     queued, waited, picked = [None if at is None else float(at) for at in times]
-    return Pending(Job(*job), Repository(*repository), float(since), bool(is_deployed), queued, waited, picked)
+    return Pending(Job(*job), Repository(*repository), float(since), bool(may_change), queued, waited, picked)

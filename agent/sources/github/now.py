@@ -82,8 +82,6 @@ class Present:
             )
             if not _follows(old, new):
                 new = old._replace(heard=new.heard, since=new.since, waiting=new.waiting, queued=new.queued, picked=new.picked)
-            if new._replace(heard=old.heard) == old:
-                return
         self._states[key] = new
         yield Note(f"now:{key}", json.dumps(new, separators=(",", ":")))
         while len(self._states) > MOST:

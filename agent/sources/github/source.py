@@ -53,15 +53,15 @@ class GithubSource:
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    async def _present(self, _cursor: object) -> Collected:
+    async def _present(self, cursor: object) -> Collected:
         now = self._context.clock()
-        digest = self._engine.settle(now)
+        digest = self._engine.settle(now, cursor if isinstance(cursor, int) else 0)
         deliveries = [
             Update(self._families.webhook_deliveries_total, labels, count, now, PRESENT)
             for labels, count in self._hook.deliveries.items()
         ]
         updates = [*digest.updates, *self._engine.gauges(now), *deliveries]
-        return Collected(updates, complete=(PRESENT,), observations=digest.observations, notes=digest.notes)
+        return Collected(updates, complete=(PRESENT,), observations=digest.observations, notes=digest.notes, cursor=digest.mark)
 
 
 def host_of(url: str) -> str:
