@@ -211,7 +211,8 @@ class Deliveries:
             gathered.failed(where, payload)
             return [] if payload.kind in ("missing", "json", "size") else [entry]
         try:
-            digest = self._engine.webhook(entry.event, payload, entry.guid, entry.at)
+            # Its id tells when it was emitted; what it has to wait for, it waits for from now on.
+            digest = self._engine.webhook(entry.event, payload, entry.guid, self._clock())
         except DeliveryError as error:
             gathered.failed(where, CollectError("json", f"left out: {error}"))
             return []
