@@ -44,7 +44,7 @@ async def test_what_happens_is_asked_for_and_counted() -> None:
 
 @pytest.mark.parametrize(("interval", "share"), [(120, 0.0), (600, 0.0), (300, 0.1)])
 async def test_polls_lead_to_the_worlds_own_totals_whatever_befalls_them(interval: int, share: float) -> None:
-    world = build(interval, repositories=5, jobs=300, seconds=DAY // 2)
+    world = build(interval, repositories=5, jobs=200, seconds=DAY // 4, haste=4.0)
     now, rng, tally = [float(world.start)], Random(interval), Tally()
     api = GithubApi(world, Log(), lambda: now[0], per_hour=1_000_000, showers=Showers(share))
     runs = collector(world, api, lambda: now[0])

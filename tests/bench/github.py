@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable
 
 import anyio
-import httpx
 
 from agent.plugin import Context
 from agent.sim.github.api import TOKEN, Asked, GithubApi
+from agent.sim.github.inside import Inside
 from agent.sim.github.log import Log
 from agent.sim.github.world import World, build
 from agent.sources.github.api import connect
@@ -38,7 +38,7 @@ def collector(world: World, api: GithubApi, clock: Callable[[], float]) -> Runs:
     """What lists the runs of the whole organisation, as the agent builds it."""
     options = Options.model_validate({"url": "http://localhost", "token": TOKEN, "organizations": [world.owner]})
     context = Context(clock, "cipush", "bench", "bench")
-    asked = connect("sources.github", options, context, httpx.ASGITransport(api, raise_app_exceptions=False))
+    asked = connect("sources.github", options, context, Inside(api))
     engine = Engine("localhost", options, families(options))
     return Runs(asked, Discovery(asked, options, engine.wants, clock), engine, clock)
 

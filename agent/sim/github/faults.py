@@ -95,29 +95,36 @@ def _fate(announcement: Announcement, weather: Weather, rng: random.Random) -> I
         yield first
 
 
-class Showers:
-    """Trouble that befalls a share of the API's requests, 0 to 1: errors, cut and broken answers, slow ones, limits."""
-
-    def __init__(self, share: float, seed: int = 1, *, slow_seconds: float = 0.5) -> None:
-        self._share = share
-        self._rng = random.Random(f"showers {seed}")
-        self._kinds: tuple[faults.Fault, ...] = (
-            faults.Answer(500),
-            faults.Answer(502, (), "<html>Unicorn!</html>"),
-            faults.Answer(503, (("retry-after", "1"),)),
-            faults.Answer(200, (), '{"total_count": 3, "workflow_runs": [{"id": 12'),
-            faults.Answer(200, (), "null"),
-            faults.Close(200),
-            faults.Delay(slow_seconds),
-            secondary_limit(1),
-        )
-
-    def take(self) -> faults.Fault | None:
-        """What becomes of the next request; None = nothing special."""
-        return self._rng.choice(self._kinds) if self._rng.random() < self._share else None
-
-
 def secondary_limit(retry_after: int, *, status: int = 403, times: int = 1) -> faults.Answer:
     """The secondary rate limit, which says for how many seconds to go away; a step for `GithubApi.faults`."""
     body = '{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}'
     return faults.Answer(status, (("retry-after", str(retry_after)),), body, times)
+
+
+ERRORS: tuple[faults.Fault, ...] = (
+    faults.Answer(500),
+    faults.Answer(502, (), "<html>Unicorn!</html>"),
+    faults.Answer(503, (("retry-after", "1"),)),
+    faults.Close(200),
+    faults.Delay(0.5),
+    secondary_limit(1),
+)
+"""Trouble that says so."""
+BROKEN: tuple[faults.Fault, ...] = (
+    faults.Answer(200, (), '{"total_count": 3, "workflow_runs": [{"id": 12'),
+    faults.Answer(200, (), "null"),
+)
+"""Answers that are none, with a status as if they were."""
+
+
+class Showers:
+    """Trouble that befalls a share of the API's requests, 0 to 1: one of `kinds`."""
+
+    def __init__(self, share: float, seed: int = 1, kinds: Sequence[faults.Fault] = (*ERRORS, *BROKEN)) -> None:
+        self._share = share
+        self._rng = random.Random(f"showers {seed}")
+        self._kinds = kinds
+
+    def take(self) -> faults.Fault | None:
+        """What becomes of the next request; None = nothing special."""
+        return self._rng.choice(self._kinds) if self._rng.random() < self._share else None

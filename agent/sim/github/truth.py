@@ -2,7 +2,8 @@
 
 Ways of observing differ in one thing by design. Who hears webhooks, or reads their log, knows when an approval was
 asked for and given: a job's waiting time is its own, and its queue time begins with the approval. The API tells neither, so
-there the queue time of such a job holds both and no waiting time is known.
+there the queue time of such a job holds both and no waiting time is known. Who hears some webhooks and reads the rest
+from the list of runs may have missed the approval's; to compare such totals, make the world without approvals.
 
 Series that are 0 are not here: to whoever compares, a series at 0 and none are the same. Times add up exactly, in whole and
 64th seconds; dollars are sums of decimal fractions in no special order, equal to about 1e-9.
