@@ -78,7 +78,7 @@ class Calls:
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": API_VERSION, **headers}
         reply = await self._tried(who, method, url, headers, max_bytes, content)
         if reply.status in _REDIRECTS and method == "GET":
-            target = urljoin(url, reply.headers.get("location", ""))
+            target = _joined(url, reply.headers.get("location", ""))
             if _origin(target) != _origin(url):
                 raise CollectError("status", f"HTTP {reply.status}: a redirect to another host, which is not followed")
             reply = await self._tried(who, method, target, headers, max_bytes, content)
@@ -135,7 +135,8 @@ class Calls:
             else:
                 await _begin(response, body)
             following = response.links.get("next", {}).get("url", "")
-            return Reply(response.status_code, dict(response.headers), bytes(body), urljoin(url, following) if following else "")
+            following = _joined(url, following) if following else ""
+            return Reply(response.status_code, dict(response.headers), bytes(body), following)
 
     def _count(self, resource: str, code: str) -> None:
         self.requests[resource, code] = self.requests.get((resource, code), 0) + 1
@@ -147,6 +148,14 @@ async def _begin(response: httpx.Response, body: bytearray) -> None:
         await read(response, _WORDS_BYTES, body.extend)
     except CollectError:
         body.clear()
+
+
+def _joined(url: str, reference: str) -> str:
+    """Where a reference leads to; what is none leads nowhere."""
+    try:
+        return urljoin(url, reference)
+    except ValueError:
+        return "nowhere:"
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
