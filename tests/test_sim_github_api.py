@@ -23,6 +23,7 @@ from agent.sim.github.log import RETENTION_SECONDS, Log
 from agent.sim.github.objects import moment
 from agent.sim.github.plan import Run
 from agent.sim.github.sender import HOOK_ID
+from agent.sim.github.truth import WAYS, Way, truth
 from agent.sim.github.world import World, build
 
 pytestmark = pytest.mark.anyio
@@ -313,6 +314,28 @@ async def test_runners_are_busy_while_they_have_a_job(world: World) -> None:
 
     shown = next(runner for runner in found if runner["name"] == job.runner.name)
     assert (shown["busy"], shown["status"]) == (True, "online")
+
+
+async def test_a_server_of_ones_own_has_its_api_under_a_path(world: World) -> None:
+    path, runs = busiest(world)
+    api = GithubApi(world, Log(), lambda: world.end, prefix="/api/v3")
+    async with simulated(world, Log(), 0, api=api) as client:
+        found = await listed(client, f"/api/v3{path}/actions/runs?per_page=50", "workflow_runs")
+
+    assert len(found) == len(runs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_truth_can_be_asked_for(world: World, way: Way) -> None:
+    async with simulated(world, Log(), world.end) as client:
+        found = (await client.get("/_truth", params={"way": way})).json()
+
+    assert found == json.loads(json.dumps(truth(world, way).as_json()))
+
+
+async def test_a_truth_of_another_way_is_not_there(world: World) -> None:
+    async with simulated(world, Log(), world.end) as client:
+        assert (await client.get("/_truth?way=hearsay")).status_code == 404
 
 
 async def test_requests_are_counted_by_what_they_asked_for(world: World) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs
 
 import anyio
@@ -16,9 +19,10 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
+from agent.sim.github.api import TOKEN
 from agent.sim.github.deliveries import Announcement, announcements, payload
 from agent.sim.github.faults import CALM, ROUGH, Shipment, Weather, shipments
-from agent.sim.github.sender import FORM, JSON, PATIENCE_SECONDS, Sender, paced
+from agent.sim.github.sender import FORM, HOOK_ID, JSON, PATIENCE_SECONDS, Sender, paced
 from agent.sim.github.world import World, build
 
 SECRET = "not a secret"
@@ -184,15 +188,76 @@ async def test_paced_deliveries_come_at_their_times(world: World, told: list[Ann
     assert [at - begun for at in hook.times] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_program_prints_its_address_and_tells_the_truth() -> None:
-    words = [sys.executable, "-m", "agent.sim.github", "--jobs", "60", "--repositories", "3", "--seed", "9"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdout is not None
+@contextmanager
+def program(*words: str) -> Iterator[str]:
+    """The program with these arguments; its address."""
+    command = [sys.executable, "-m", "agent.sim.github", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
         try:
-            address = program.stdout.readline().strip()
-            found = httpx.get(f"{address}/_truth", params={"way": "api"}, trust_env=False).json()
+            yield running.stdout.readline().strip()
         finally:
-            program.send_signal(signal.SIGTERM)
+            running.terminate()
+
+
+class Heard:
+    """What a hook on a socket was told."""
+
+    def __init__(self, wanted: int) -> None:
+        self.ids: list[str] = []
+        self.enough = threading.Event()
+        self._wanted = wanted
+
+    def take(self, delivery: str) -> None:
+        """One delivery."""
+        self.ids.append(delivery)
+        if len(self.ids) >= self._wanted:
+            self.enough.set()
+
+
+@contextmanager
+def listening(heard: Heard) -> Iterator[str]:
+    """A hook on a socket; its address."""
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            heard.take(self.headers["X-GitHub-Delivery"])
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Taking) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/webhook"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_program_prints_its_address_and_tells_the_truth() -> None:
+    with program("--jobs", "60", "--repositories", "3", "--seed", "9") as address:
+        found = httpx.get(f"{address}/_truth", params={"way": "api"}, trust_env=False).json()
 
     world = build(9, repositories=3, jobs=60)
     assert found["jobs"] == sum(len(attempt.jobs) for _, attempt in world.attempts())
+
+
+def test_the_program_delivers_what_happens_and_logs_it() -> None:
+    short = build(9, repositories=2, jobs=20, seconds=60, haste=60.0)
+    told = announcements(short)
+    heard = Heard(len(told))
+    words = ["--jobs=20", "--repositories=2", "--seed=9", "--seconds=60", "--haste=60", f"--now={short.start}", "--speed=1000"]
+    with listening(heard) as hook, program(*words, "--deliver-to", hook, "--secret", SECRET) as address:
+        assert heard.enough.wait(20)
+        path = f"{address}/orgs/{short.owner}/hooks/{HOOK_ID}/deliveries?per_page=100"
+        logged = httpx.get(path, headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False).json()
+
+    assert heard.ids == [each.guid for each in told]
+    assert {each["guid"] for each in logged} <= set(heard.ids)
+    assert len(logged) == min(100, len(told))

@@ -26,7 +26,7 @@ from agent.sim.github.found import Call, Found, RequestError
 from agent.sim.github.hooks import Hooks
 from agent.sim.github.log import Log
 from agent.sim.github.surroundings import Surroundings
-from agent.sim.github.truth import truth
+from agent.sim.github.truth import WAYS, truth
 from agent.sim.github.world import World
 
 TOKEN = "ghp_simulated"
@@ -184,10 +184,10 @@ class GithubApi:
         """What GitHub would not tell."""
         path = request.url.path
         if path == "/_truth":
-            way = request.query_params.get("way", "webhooks")
-            if way in ("webhooks", "deliveries", "api"):
-                until = float(request.query_params.get("until", "inf"))
-                return JSONResponse(truth(self._world, way, until=until).as_json())  # type: ignore[arg-type]
+            asked = request.query_params.get("way", "webhooks")
+            for way in WAYS:
+                if way == asked:
+                    return JSONResponse(truth(self._world, way).as_json())
         if path == "/_requests":
             counts = [{"resource": name, "status": status, "count": count} for (name, status), count in self.counts.items()]
             return JSONResponse({"counts": counts, "last": [asked._asdict() for asked in list(self.requests)[-100:]]})

@@ -23,6 +23,7 @@ from agent.sim.github.plan import Attempt, Job, Run
 from agent.sim.github.world import World
 
 Way = Literal["webhooks", "deliveries", "api"]
+WAYS: tuple[Way, ...] = ("webhooks", "deliveries", "api")
 Labels = tuple[tuple[str, str], ...]
 """(name, value) of the labels that are not empty, sorted."""
 Key = tuple[str, Labels]
