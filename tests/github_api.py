@@ -163,16 +163,16 @@ class GitHub(httpx.AsyncBaseTransport):
             return self._page(request, self.more[path], query, "")
         if path in self.logs:
             return self._page(request, self.logs[path], query, "")
+        head, _, tail = path.rpartition("/")
+        if head in self.logs and tail.isdecimal():
+            return httpx.Response(200, json={"request": {"payload": self.payloads[int(tail)]}})
         for repository in self.repositories:
             for prefix in (f"/repos/{repository.name}", f"/repositories/{repository.id}"):
                 if path == prefix or path.startswith(f"{prefix}/"):
                     return self._of(repository, request, path.removeprefix(prefix), query)
-        head, _, tail = path.rpartition("/")
-        if head in self.logs and tail.isdecimal():
-            return httpx.Response(200, json={"request": {"payload": self.payloads[int(tail)]}})
-        if path.startswith("/orgs/") and path.endswith("/repos"):
-            owner = path.split("/")[2]
-            owned = [repository.json() for repository in self.repositories if repository.name.startswith(f"{owner}/")]
+        owner = path.removeprefix("/orgs/").removesuffix("/repos")
+        owned = [repository.json() for repository in self.repositories if repository.name.startswith(f"{owner}/")]
+        if owned:
             return self._page(request, owned, query, "")
         return httpx.Response(404, json={"message": "Not Found"})
 
