@@ -91,11 +91,12 @@ class GithubSource:
         assert self._api is not None, "it is no poller without"
         return await self._allowed.refresh(self._api.get, self._context.clock())
 
-    async def _present(self, _cursor: object) -> Collected:
+    async def _present(self, cursor: object) -> Collected:
         now = self._context.clock()
-        digest = self._engine.settle(now)
+        # The cursor comes back once all that went with it is committed.
+        digest = self._engine.settle(now, cursor if isinstance(cursor, int) else 0)
         updates = [*digest.updates, *self._engine.gauges(now), *self._numbers(now)]
-        return Collected(updates, complete=(PRESENT,), observations=digest.observations, notes=digest.notes)
+        return Collected(updates, complete=(PRESENT,), observations=digest.observations, notes=digest.notes, cursor=digest.mark)
 
     def _numbers(self, now: float) -> Iterator[Update]:
         """What came in, and what was asked, since the agent's start."""
