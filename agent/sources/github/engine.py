@@ -146,6 +146,10 @@ class Engine:
             "completed", at, ended.since, ended.repository.name, self._labeller.workflow(job.workflow, ""), kind, job.group
         )
         found.notes += self._present.put(f"job:{job.id}", state)
+        held = self._runs.pending(job.id)
+        if held is not None and held.job.attempt < job.attempt:  # a job ends once: this only tells it again
+            self._ignored("carried_over")
+            return
         self._try(found, self._timed(ended))
 
     def _timed(self, ended: Pending) -> Pending:
