@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
 from math import inf
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import anyio
@@ -270,29 +271,27 @@ class DiskQueue:
 
     def close(self) -> None:
         """Put everything unsent on disk and let go of the files; where there is no event loop to hold up."""
-        orders = self._unsaved()
+        orders, done = self._unsaved(), None
         with suppress(StopIteration):
-            order = next(orders)
             while True:
-                order = orders.send(self.writer.perform(order))
+                done = self.writer.perform(orders.send(done))
         self.writer.close()
 
     async def aclose(self) -> None:
         """The same, in a thread: a sync may take seconds."""
-        orders = self._unsaved()
+        orders, done = self._unsaved(), None
         with suppress(StopIteration):
-            order = next(orders)
             while True:
-                order = orders.send(await anyio.to_thread.run_sync(self.writer.perform, order))
+                done = await anyio.to_thread.run_sync(self.writer.perform, orders.send(done))
         self.writer.close()
 
-    def _unsaved(self) -> Generator[Order, Done, None]:
+    def _unsaved(self) -> Generator[Order, Any, None]:
         """Orders that put everything on disk, one after the other; each is sent what came of it."""
         while True:
             order = self.plan(inf, everything=True)
             if not order.blocks and order.cursor is None and not order.unneeded:
                 return
-            done = yield order
+            done: Done = yield order
             self.note(order, done)
             if done.error is not None or not self._cursor_due:
                 return
