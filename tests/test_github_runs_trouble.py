@@ -41,14 +41,14 @@ async def begun(github: GitHub) -> Poll:
     return poll
 
 
-async def test_a_re_run_far_down_the_list_is_found_within_the_hour(github: GitHub, shop: Repository) -> None:
+async def test_a_re_run_far_down_the_list_is_found_soon_after_an_hour(github: GitHub, shop: Repository) -> None:
     runs = [finished(number, NOW - number * 5000) for number in range(1, 400)]
     shop.runs += runs
     poll = await begun(github)
     runs[350].attempts.append(Attempt(clock(), clock() + 5, job_list(900_000, 1)))
 
     found: set[str] = set()
-    for _ in range(61):
+    for _ in range(90):
         found |= await poll()
         await anyio.sleep(MINUTE)
 
@@ -56,21 +56,49 @@ async def test_a_re_run_far_down_the_list_is_found_within_the_hour(github: GitHu
     assert max(poll.keys.values()) == 1
 
 
-async def test_looking_for_re_runs_again_is_free(github: GitHub, shop: Repository) -> None:
+async def test_looking_for_re_runs_is_free_and_never_two_requests_a_poll(github: GitHub, shop: Repository) -> None:
     shop.runs += [finished(number, NOW - number * 5000) for number in range(1, 400)]
     poll = await begun(github)
-    await anyio.sleep(2 * 3600)
-    await poll()
+    for _ in range(100):
+        await anyio.sleep(MINUTE)
+        await poll()
     github.charged()
+    windows = set()
 
-    await anyio.sleep(2 * 3600)
-    github.asked()
-    await poll()
+    for _ in range(60):
+        await anyio.sleep(MINUTE)
+        github.asked()
+        await poll()
+        windows |= {request.url.params.get("created") for request in github.requests}
+        assert github.asked().count(RUNS) == 1
 
-    asked = github.asked()
-    assert asked[0] == "/orgs/acme/repos"
-    assert len(asked) > 5
-    assert github.charged() == 1
+    assert len(windows) > 5
+    assert github.charged() == 1, "the list of repositories, once"
+
+
+async def test_a_re_run_far_down_is_found_at_once_where_something_happens(github: GitHub, shop: Repository) -> None:
+    runs = [finished(number, NOW - number * 5000) for number in range(1, 400)]
+    shop.runs += runs
+    poll = await begun(github)
+    runs[350].attempts.append(Attempt(clock(), clock() + 5, job_list(900_000, 1)))
+    await anyio.sleep(3600)
+    shop.runs.append(finished(5000, clock(), 5))
+
+    assert await poll() == {"run:351:2", "job:900000", "run:5000:1", "job:500000"}
+
+
+async def test_a_collect_that_is_cancelled_has_read_nothing(github: GitHub, shop: Repository) -> None:
+    till = Repository(2, "acme/till")
+    github.repositories.append(till)
+    poll = await begun(github)
+    shop.runs.append(finished(5, clock(), 5))
+    till.runs += [finished(number, clock(), 5) for number in range(10, 50)]
+
+    for hundredths in range(1, 12):
+        with anyio.move_on_after(hundredths / 100):
+            await poll(commits=False)
+
+    assert {"run:5:1", "job:500"} < await poll()
 
 
 @pytest.mark.parametrize("count", [150, 1300])

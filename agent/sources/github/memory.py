@@ -21,7 +21,7 @@ class Known(NamedTuple):
     oldest: float = 0.0
     """Of a list of runs: when the oldest on it was created, seconds since the epoch; 0 = it was the whole list."""
     runs: frozenset[int] = frozenset()
-    """Of such a list: which were on it."""
+    """Of such a list: which of those on it had not ended."""
 
 
 class Memory:
@@ -31,10 +31,12 @@ class Memory:
         self._cursor: object = None
         self._kept: dict[str, Known] = {}
 
-    def begin(self, cursor: object) -> None:
-        """A collect begins where `cursor` says."""
+    def begin(self, cursor: object) -> bool:
+        """A collect begins where `cursor` says; whether anything is still remembered."""
         if cursor is None or cursor != self._cursor:
             self._kept.clear()
+        self._cursor = None  # a collect that is cancelled has brought nothing
+        return bool(self._kept)
 
     def get(self, asked: str) -> Known:
         """The answer as it was; one without an ETag where it is not remembered."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agent.sources.github.api import Json
 from agent.sources.github.payload import seconds
 from agent.sources.github.places import Open, Place
-from agent.sources.github.windows import attempt_of, created_of, started_of
+from agent.sources.github.windows import attempt_of, created_of, has_ended, started_of
 
 NEW_SECONDS = 7200.0
 """A repository that is younger when it is first seen is read from its beginning on."""
@@ -46,11 +46,6 @@ class News:
                 first = done.attempt + 1 if done else 1 if created_of(run) >= since_then else 0
                 self.listed[number] = run
                 self.opened[number] = Open(first, since_then)
-
-
-def has_ended(run: Json) -> bool:
-    """Whether the attempt that the object is about is over."""
-    return run.get("status") == "completed"
 
 
 def new_place(repository: Json, start: float, now: float) -> Place:

@@ -22,20 +22,13 @@ from agent.sources.github.attempts import Attempts, Engine, Listing, Workflows
 from agent.sources.github.discover import Discovery
 from agent.sources.github.gather import Gathered, stop_at
 from agent.sources.github.memory import Memory
-from agent.sources.github.news import News, has_ended, new_place
+from agent.sources.github.news import News, new_place
 from agent.sources.github.places import MAX_OPEN, Done, Place, Progress, progress_of
-from agent.sources.github.windows import Lists, attempt_of, spans_between, started_of
+from agent.sources.github.sweep import OVERLAP_SECONDS, RERUN_SECONDS, Sweeps
+from agent.sources.github.windows import Lists, attempt_of, has_ended, started_of
 
 log = logging.getLogger(__name__)
 
-OVERLAP_SECONDS = 600.0
-"""A run may appear in GitHub's list so long after it began."""
-RERUN_SECONDS = 30 * 86400.0
-"""GitHub lets a run be re-run for thirty days (https://docs.github.com/en/actions/how-tos/manage-workflow-runs, "Re-running
-workflows and jobs")."""
-SWEEP_SECONDS = 3600.0
-"""How often older runs are looked through for re-runs."""
-SWEEP_SPAN_SECONDS = 6 * 86400
 HOUR_SECONDS = 3600.0
 AT_ONCE = 8
 """Repositories, and runs of one, that are read at one time; `Calls` bounds the requests."""
@@ -63,6 +56,7 @@ class Runs:
         self._clock = clock
         self._max_gap = max_gap
         self._memory = Memory()
+        self._sweeps = Sweeps()
         self._workflows: dict[int, Workflows] = {}
         self._last = 0
         """The repository that was begun last where a collect ended early."""
@@ -74,7 +68,8 @@ class Runs:
         if problem:
             log.warning("runs: %s", problem)
         problem = problem or self._bounded(progress, now)
-        self._memory.begin(cursor)
+        if not self._memory.begin(cursor):
+            self._sweeps.forget()
         found = await self._discovery.repositories()
         for number, repository in found.repositories.items():
             progress.places.setdefault(number, new_place(repository, progress.start, now))
@@ -128,7 +123,7 @@ class Runs:
         lists = Lists(self._api, name, self._memory)
         attempts = Attempts(self._api, name, self._memory, workflows)
         try:
-            found = await self._list(lists, place, start, gathered)
+            found = await self._list(repository, lists, place, start, gathered)
             if place.open:
                 await workflows.refresh(self._clock())
         except CollectError as error:
@@ -142,13 +137,13 @@ class Runs:
 
     # -- which runs ------------------------------------------------------------------------------------
 
-    async def _list(self, lists: Lists, place: Place, start: float, gathered: Gathered) -> _Found:
+    async def _list(self, repository: Json, lists: Lists, place: Place, start: float, gathered: Gathered) -> _Found:
         """Put every run with something to count among `open`; nothing of `place` changes where that fails."""
-        now = self._clock()
-        newest = await lists.newest()
-        news = News(place, start)
-        mark, swept = place.mark, place.swept
-        if newest.runs is not None:
+        now, news, number = self._clock(), News(place, start), repository["id"]
+        mark, swept, newest = place.mark, place.swept, None
+        if place.open or not self._sweeps.is_turn(number):
+            newest = await lists.newest()
+        if newest is not None and newest.runs is not None:
             left = await self._fill(lists, place, newest.oldest, news, gathered)
             news.take(newest.runs, place.mark, float("inf") if left is None else left)
             news.listed.update({run["id"]: run for run in newest.runs if run["id"] in place.open})
@@ -157,26 +152,23 @@ class Runs:
                 del lists.answers[lists.path]  # the page is needed again
             elif newest.oldest <= now - RERUN_SECONDS:
                 swept = mark
-        if newest.oldest > now - RERUN_SECONDS and now - swept >= SWEEP_SECONDS:
-            spans = spans_between(now - RERUN_SECONDS, newest.oldest, SWEEP_SPAN_SECONDS)
-            walked = await lists.walk(spans, MAX_OPEN, lambda run: news.is_rerun(run, place.swept))
-            news.take(walked.runs, place.swept, newest.oldest)
-            _complain(walked.cut, lists.path, gathered)
-            swept = swept if walked.left else max(swept, now - OVERLAP_SECONDS)
-        place.mark, place.swept = mark, swept
+        cut = await self._sweeps.go_on(number, lists, place, news, newest, now)
+        _complain(cut, lists.path, gathered)
+        place.mark, place.swept = mark, max(place.swept, swept)
         place.open |= news.opened
-        place.done = {number: done for number, done in place.done.items() if done.began >= (mark if done.attempt == 1 else swept)}
-        return _Found(news.listed, newest.known if newest.runs is None else frozenset())
+        place.done = {run: done for run, done in place.done.items() if done.began >= (mark if done.attempt == 1 else place.swept)}
+        return _Found(news.listed, newest.under_way if newest is not None and newest.runs is None else frozenset())
 
     async def _fill(self, lists: Lists, place: Place, oldest: float, news: News, gathered: Gathered) -> float | None:
         """List what was created between the mark and the first page; None = all of it, else where it went on."""
         if oldest <= place.mark:
             return None
         room = max(1, MAX_OPEN - len(place.open))
-        walked = await lists.once().walk([(int(place.mark), int(oldest))], room, lambda run: news.is_one(run, place.mark))
+        gap = (int(place.mark), int(oldest))
+        walked = await lists.once().walk([gap], lambda run: news.is_one(run, place.mark), most=room)
         news.take(walked.runs, place.mark, float("inf"))
         _complain(walked.cut, lists.path, gathered)
-        return float(walked.left[0][0]) if walked.left else None
+        return min((float(span[0]) for span in walked.left if isinstance(span, tuple)), default=None)
 
     # -- one run ---------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ runs for a repository"), so a time with more is halved until each part has fewer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -18,7 +19,6 @@ from agent.sources.github.payload import seconds
 
 CAP = 1000
 """The most runs that a filtered list shows."""
-CAP_PAGES = 10
 
 Span = tuple[int, int]
 """From this second to that one, both included; seconds since the epoch."""
@@ -28,8 +28,8 @@ class Walked(NamedTuple):
     """What a walk through spans of time found."""
 
     runs: list[Json]
-    left: Sequence[Span]
-    """Where it did not come to, oldest first."""
+    left: Sequence[Span | str]
+    """What it did not come to, oldest first: spans, and pages of one."""
     cut: int
     """Seconds with more than a thousand runs, of which not all were seen."""
 
@@ -41,8 +41,8 @@ class Newest(NamedTuple):
     """None = nothing has changed."""
     oldest: float
     """When the oldest of them was created; 0 = there are no others."""
-    known: frozenset[int]
-    """The ids of those on it."""
+    under_way: frozenset[int]
+    """The ids of those on it that have not ended."""
 
 
 class Lists:
@@ -67,39 +67,40 @@ class Lists:
             return Newest(None, before.oldest, before.runs)
         runs = _runs(answer)
         oldest = min((created_of(run) for run in runs), default=0.0) if answer.next else 0.0
-        known = frozenset(run["id"] for run in runs)
-        self.answers[self.path] = Known(answer.etag, "", oldest, known)
-        return Newest(runs, oldest, known)
+        under_way = frozenset(run["id"] for run in runs if not has_ended(run))
+        self.answers[self.path] = Known(answer.etag, "", oldest, under_way)
+        return Newest(runs, oldest, under_way)
 
-    async def walk(self, spans: Sequence[Span], most: int, keep: Callable[[Json], bool]) -> Walked:
-        """The runs created within `spans` that `keep` says yes to; those on pages that have not changed are left out.
+    async def walk(
+        self, todo: Sequence[Span | str], keep: Callable[[Json], bool], *, most: int, requests: float = math.inf
+    ) -> Walked:
+        """The runs created within spans that `keep` says yes to; those on pages that have not changed are left out.
 
-        Ends early once it has `most`.
+        Ends early once it has `most` and is through with a span, and after so many requests.
         """
-        left, cut = list(reversed(spans)), 0
+        left, cut = list(reversed(todo)), 0
         found: list[Json] = []
-        while left and len(found) < most:
-            first, last = left.pop()
-            middle = (first + last) // 2
-            halves = [(middle + 1, last), (first, middle)]
-            asked = f"{self.path}?{urlencode({'per_page': PER_PAGE, 'created': f'{_text(first)}..{_text(last)}'})}"
-            if self._memory.get(asked).next == _HALVED and first < last:
-                left += halves
-                continue
-            runs, total = await self._page(asked)
-            if total >= CAP and first < last:
+        while left and requests > 0 and (isinstance(left[-1], str) or len(found) < most):
+            place = left.pop()
+            asked = self._first_page(place) if isinstance(place, tuple) else place
+            if self._memory.get(asked).next != _HALVED:
+                requests -= 1
+                runs, total = await self._page(asked)
+                if total < CAP or isinstance(place, str) or place[0] == place[1]:
+                    cut += total > CAP and not isinstance(place, str)
+                    found += filter(keep, runs)
+                    following = self.answers.get(asked, self._memory.get(asked)).next
+                    left += [following] if following else []
+                    continue
                 self.answers[asked] = Known("", _HALVED)
-                left += halves
-                continue
-            cut += total > CAP
-            found += filter(keep, runs)
-            for _ in range(CAP_PAGES - 1):
-                asked = self.answers.get(asked, self._memory.get(asked)).next
-                if not asked:
-                    break
-                runs, _ = await self._page(asked)
-                found += filter(keep, runs)
+            if isinstance(place, tuple):
+                middle = (place[0] + place[1]) // 2
+                left += [(middle + 1, place[1]), (place[0], middle)]
         return Walked(found, list(reversed(left)), cut)
+
+    def _first_page(self, span: Span) -> str:
+        created = f"{_text(span[0])}..{_text(span[1])}"
+        return f"{self.path}?{urlencode({'per_page': PER_PAGE, 'created': created})}"
 
     async def _page(self, asked: str) -> tuple[list[Json], int]:
         """The runs of a page, none where it has not changed, and how many its whole list has."""
@@ -135,6 +136,11 @@ def attempt_of(run: Json) -> int:
     """Which attempt the object is about."""
     number = run.get("run_attempt")
     return number if isinstance(number, int) and 0 < number <= 1_000_000 else 1
+
+
+def has_ended(run: Json) -> bool:
+    """Whether the attempt that the object is about is over."""
+    return run.get("status") == "completed"
 
 
 def cut_down(run: Json) -> Json:
