@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests import servers
 from tests.killed import kill_many
 from tests.real_outage import outage
 from tests.soak.faults import soak
+from tests.soak.github import week_behind_nat, week_of_webhooks
 
 AGENTS = 5
 Proof = Callable[[Path], tuple[str, list[str]]]
@@ -75,14 +77,21 @@ def main() -> int:
     parser.add_argument("--outage-seconds", type=int, default=600, help="length of the outage; 0 = none")
     parser.add_argument("--kills", type=int, default=500, help="times an agent is killed; 0 = none")
     parser.add_argument("--minutes", type=float, default=15.0, help="of random faults; 0 = none")
+    parser.add_argument(
+        "--github-kills", type=int, default=30, help="times an agent is killed in a week of webhooks; -1 = no week"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of everything random")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
-    proofs = {
+    proofs: dict[str, Proof | None] = {
         "outage": long_outage(given.outage_seconds) if given.outage_seconds else None,
         "kills": many_kills(given.kills, given.seed) if given.kills else None,
         "faults": random_faults(given.minutes, given.seed) if given.minutes else None,
     }
+    if given.github_kills >= 0:
+        proofs["github-webhooks"] = partial(week_of_webhooks, kills=given.github_kills, seed=given.seed)
+        proofs["github-api"] = partial(week_behind_nat, way="api", seed=given.seed)
+        proofs["github-deliveries"] = partial(week_behind_nat, way="deliveries", seed=given.seed)
     held = [run(name, proof) for name, proof in proofs.items() if proof is not None]
     print(f"soak: {sum(held)} of {len(held)} hold", flush=True)
     return 0 if all(held) else 1
