@@ -235,6 +235,27 @@ async def test_a_payload_that_never_can_be_had_is_left_out_and_said(answer: http
     assert poll.problem == ""
 
 
+async def test_a_payload_that_cannot_be_had_does_not_have_the_whole_log_read_again_and_again() -> None:
+    poll = await begun(all_of_them=True)
+    poll.deliver(1)
+    poll.github.script[f"{LOG}/10001"] = [httpx.Response(500) for _ in range(3000)]
+    for number in range(2, 500):
+        await anyio.sleep(MINUTE)
+        poll.deliver(number)
+        await poll()
+    poll.github.asked()
+
+    await poll()
+    assert poll.github.asked() == [LOG, *[f"{LOG}/10001"] * 3]
+
+    await anyio.sleep(3 * DAY)
+    await poll()
+    assert "left out" in poll.problem
+    poll.github.asked()
+    await poll()
+    assert poll.github.asked() == [LOG]
+
+
 async def test_a_limit_in_the_middle_leaves_the_rest_for_later() -> None:
     poll = await begun(all_of_them=True)
     for number in range(40):

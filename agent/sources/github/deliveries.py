@@ -38,6 +38,8 @@ MAX_PAYLOAD_BYTES = 64 << 20
 """GitHub sends no payload above 25 MB; the log has the headers too, and may escape what the payload did not."""
 AT_ONCE = 8
 MAX_DONE = 20_000
+MAX_AGAIN = 1000
+"""Payloads of one webhook that could not be had, and are asked for again."""
 FUTURE_SECONDS = 3600.0
 _VERSION = 1
 
@@ -72,6 +74,8 @@ class _Hook:
     """All before it is counted."""
     done: set[int] = field(default_factory=set)
     """Deliveries after it that are."""
+    again: dict[int, Entry] = field(default_factory=dict)
+    """Deliveries whose payload could not be had yet, by number."""
 
 
 class Deliveries:
@@ -143,14 +147,22 @@ class Deliveries:
         entries = await self._entries(path, max(hook.start, hook.mark - OVERLAP_SECONDS))
         gathered.listed += 1
         wanted = [entry for entry in entries if entry.event in EVENTS and (self._all or not entry.arrived)]
-        todo = sorted((entry for entry in wanted if entry.id not in hook.done), key=lambda entry: (entry.at, entry.id))
-        left = await self._take_in(path, todo, gathered)
-        done = hook.done | {entry.id for entry in todo} - {entry.id for entry in left}
+        new = [entry for entry in wanted if entry.id not in hook.done]
+        todo = sorted([*hook.again.values(), *new], key=lambda entry: (entry.at, entry.id))
+        left, failed = await self._take_in(path, todo, gathered)
+        again = {entry.id: entry for entry in (*failed, *(entry for entry in left if entry.id in hook.again))}
+        left = [entry for entry in left if entry.id not in again]
+        done = hook.done | {entry.id for entry in new} - {entry.id for entry in left}
         hook.mark = max([hook.mark, *(entry.at for entry in entries)])
         if left:
             hook.mark = min(entry.at for entry in left)
         late = [entry.id for entry in entries if entry.id in done and entry.at >= hook.mark - OVERLAP_SECONDS]
         hook.done = set(late[:MAX_DONE])
+        kept = [entry for entry in sorted(again.values()) if entry.at >= self._clock() - KEPT_SECONDS][-MAX_AGAIN:]
+        hook.again = {entry.id: entry for entry in kept}
+        if len(kept) < len(again):
+            problem = f"{len(again) - len(kept)} payloads could not be had for too long, and are left out"
+            gathered.failed(path, CollectError("status", problem))
 
     async def _entries(self, path: str, since: float) -> list[Entry]:
         """The events delivered at `since` or later, the newest first."""
@@ -173,12 +185,12 @@ class Deliveries:
             asked, params = answer.next, {}
         return list(found.values())
 
-    async def _take_in(self, path: str, todo: Sequence[Entry], gathered: Gathered) -> list[Entry]:
-        """Read payloads, in the order of their events; those that are still to be had."""
-        left: list[Entry] = []
+    async def _take_in(self, path: str, todo: Sequence[Entry], gathered: Gathered) -> tuple[list[Entry], list[Entry]]:
+        """Read payloads, in the order of their events; those not come to, and those that could not be had."""
+        failed: list[Entry] = []
         for begin in range(0, len(todo), AT_ONCE):
             if gathered.is_over:
-                return [*left, *todo[begin:]]
+                return list(todo[begin:]), failed
             chunk = todo[begin : begin + AT_ONCE]
             payloads: dict[int, Mapping[str, Any] | CollectError] = {}
 
@@ -192,8 +204,9 @@ class Deliveries:
                 for entry in chunk:
                     group.start_soon(fetch, entry)
             for entry in chunk:
-                left += self._ingest(path, entry, payloads[entry.id], gathered)
-        return left
+                if not self._ingest(path, entry, payloads[entry.id], gathered):
+                    failed.append(entry)
+        return [], failed
 
     async def _payload(self, path: str, entry: Entry) -> Mapping[str, Any]:
         """Raises CollectError."""
@@ -204,20 +217,17 @@ class Deliveries:
             raise CollectError("json", "the log holds no payload")
         return payload
 
-    def _ingest(self, path: str, entry: Entry, payload: Mapping[str, Any] | CollectError, gathered: Gathered) -> list[Entry]:
-        """Hand one payload on; [entry] where it is to be tried again."""
+    def _ingest(self, path: str, entry: Entry, payload: Mapping[str, Any] | CollectError, gathered: Gathered) -> bool:
+        """Hand one payload on; False where it is to be tried again."""
         where = f"{path}/{entry.id}"
         if isinstance(payload, CollectError):
             gathered.failed(where, payload)
-            return [] if payload.kind in ("missing", "json", "size") else [entry]
+            return payload.kind in ("missing", "json", "size")
         try:
-            # Its id tells when it was emitted; what it has to wait for, it waits for from now on.
-            digest = self._engine.webhook(entry.event, payload, entry.guid, self._clock())
+            gathered.add(self._engine.webhook(entry.event, payload, entry.guid, entry.at))
         except DeliveryError as error:
             gathered.failed(where, CollectError("json", f"left out: {error}"))
-            return []
-        gathered.add(digest)
-        return []
+        return True
 
 
 def _is_ours(hook: Json) -> bool:
@@ -245,8 +255,13 @@ def _read_cursor(cursor: object, now: float) -> tuple[dict[str, _Hook], float, s
         if found["v"] != _VERSION:
             raise ValueError("another version")
         hooks = {
-            str(path): _Hook(_time(start, now), _time(mark, now), {int(number) for number in done[:MAX_DONE]})
-            for path, (start, mark, done) in found["hooks"].items()
+            str(path): _Hook(
+                _time(start, now),
+                _time(mark, now),
+                {int(number) for number in done[:MAX_DONE]},
+                {int(number): Entry(int(number), str(guid), str(event), float(at), False) for number, guid, event, at in again},
+            )
+            for path, (start, mark, done, again) in found["hooks"].items()
         }
         return hooks, _time(found["at"], now), ""
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -259,5 +274,13 @@ def _time(found: Any, now: float) -> float:
 
 
 def _written(hooks: Mapping[str, _Hook], at: float) -> str:
-    found = {path: [int(hook.start), int(hook.mark), sorted(hook.done)] for path, hook in sorted(hooks.items())}
+    found = {
+        path: [
+            int(hook.start),
+            int(hook.mark),
+            sorted(hook.done),
+            [[entry.id, entry.guid, entry.event, entry.at] for entry in hook.again.values()],
+        ]
+        for path, hook in sorted(hooks.items())
+    }
     return json.dumps({"v": _VERSION, "at": int(at), "hooks": found}, separators=(",", ":"))
