@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.model import Note
@@ -76,7 +76,7 @@ class Runs:
                     self._contexts[int(number)] = _context(json.loads(value))
                 elif kind == "job":
                     self._wait(int(number), _pending(json.loads(value)))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (ValueError, TypeError, IndexError, AttributeError, RecursionError, OverflowError):
                 continue
 
     def context(self, run_id: int) -> Context | None:
@@ -148,6 +148,20 @@ def _context(found: Any) -> Context:
 
 def _pending(found: Any) -> Pending:
     job, repository, since, may_change, *times = found
-    job[11] = tuple(job[11])
+    job[_LABELS] = tuple(map(str, job[_LABELS]))
     queued, waited, picked = [None if at is None else float(at) for at in times]
-    return Pending(Job(*job), Repository(*repository), float(since), bool(may_change), queued, waited, picked)
+    where = Repository(*_typed(repository, _ANYWHERE))
+    return Pending(Job(*_typed(job, _ANY_JOB)), where, float(since), bool(may_change), queued, waited, picked)
+
+
+_ANY_JOB = Job(0, 0, 0, "", "", "", "", "", 0.0, 0.0, 0.0, (), "", "", 0, 0.0)
+_LABELS = Job._fields.index("labels")
+_ANYWHERE = Repository(0, "", "", False)
+
+
+def _typed(found: Sequence[Any], like: Sequence[object]) -> Sequence[Any]:
+    """The same values if they are of the types of `like`; times may be None. Raises TypeError and ValueError."""
+    for value, example in zip(found, like, strict=True):
+        if not isinstance(value, float | int | None if isinstance(example, float) else type(example)):
+            raise TypeError(f"{value!r} instead of something like {example!r}")
+    return found

@@ -60,9 +60,10 @@ class Present:
             try:
                 status, at, heard, repository, workflow, runner_type, group, *times = json.loads(value)
                 state = State(status, float(at), float(heard), repository, workflow, runner_type, group, *map(float, times))
-            except (ValueError, TypeError, RecursionError):
+                is_sound = state.status in RANKS and all(isinstance(text, str) for text in state[3:7])
+            except (ValueError, TypeError, RecursionError, OverflowError):
                 continue
-            if state.status in RANKS and all(isinstance(text, str) for text in state[3:7]):
+            if is_sound:
                 self._states[key.removeprefix("now:")] = state
 
     def get(self, key: str) -> State | None:
@@ -76,7 +77,7 @@ class Present:
             # Each of the times is said by one kind of event only, so that they go together whatever came first.
             new = new._replace(
                 since=min(filter(None, (old.since, new.since)), default=0.0),
-                waiting=new.waiting or old.waiting,
+                waiting=min(filter(None, (old.waiting, new.waiting)), default=0.0),
                 queued=max(new.queued, old.queued),
                 picked=min(filter(None, (old.picked, new.picked)), default=0.0),  # it is told again when its steps change
             )
