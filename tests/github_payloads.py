@@ -177,10 +177,10 @@ class Life:
         """So many seconds after START."""
         return self.commit(self.engine.settle(START + offset))
 
-    def restart(self) -> None:
-        """The agent is killed, and starts again."""
+    def restart(self, offset: float = 0.0) -> None:
+        """The agent is killed, and starts again so many seconds after START."""
         self.engine = Engine(HOST, self.options, self.families)
-        self.engine.restore(self.notes)
+        self.engine.restore(self.notes, START + offset)
 
     def values(self, key: str) -> dict[str, float]:
         """What an observation adds, by family."""

@@ -108,3 +108,31 @@ def test_a_job_that_comes_again_does_not_wait_anew() -> None:
     life.settle(95 + 600)
 
     assert JOB in life.known
+
+
+def test_jobs_that_waited_in_an_earlier_life_wait_anew() -> None:
+    life = Life()
+    life.hear(told_job("completed", 95))
+    life.restart(5000)
+
+    life.settle(5000)
+    assert life.known == set()
+    life.settle(5600)
+
+    assert life.known == {JOB}
+
+
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_a_job_out_of_the_log_waits_from_when_it_was_read(is_restarted: bool) -> None:
+    life = Life()
+    if is_restarted:
+        life.restart(100_000)
+    else:
+        life.settle(100_000)
+    life.hear(told_job("completed", 95))
+
+    life.settle(100_015)
+    assert life.known == set()
+    life.hear(requested())
+
+    assert life.labels(JOB, "job_run_total")["event"] == "push"

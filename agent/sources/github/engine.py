@@ -57,6 +57,8 @@ class Engine:
         self._include, self._exclude = tuple(options.include), tuple(options.exclude)
         self._join_seconds = options.join_seconds
         self._runs, self._present, self._unsettled = Runs(), Present(), Unsettled()
+        self._now = 0.0
+        """The agent's clock, as it was last told: what comes out of the delivery log was received at some time before."""
         self.ignored: Counter[str] = Counter()
         """Events that do not count, by reason."""
 
@@ -71,15 +73,19 @@ class Engine:
             return False
         return not self._include or any(fnmatchcase(repository, pattern) for pattern in self._include)
 
-    def restore(self, notes: Mapping[str, str]) -> None:
-        """Go on where an earlier life ended; broken notes are left out."""
-        self._runs.restore(notes)
+    def restore(self, notes: Mapping[str, str], now: float = 0.0) -> None:
+        """Go on where an earlier life ended; broken notes are left out.
+
+        Jobs that wait for their run begin to wait anew at `now`: what they wait for may have come in between.
+        """
+        self._now = now
+        self._runs.restore(notes, now)
         self._present.restore(notes)
 
     # -- deliveries ------------------------------------------------------------------------------------
 
     def webhook(self, event: str, payload: Mapping[str, Any], delivery_id: str, received: float) -> Digest:
-        """One delivery, as it came in or out of the delivery log; `received` in seconds since the epoch.
+        """One delivery, as it came in or out of the delivery log; `received`: when GitHub first sent it, at the latest.
 
         Raises DeliveryError, 400, for a payload that is not what its event says.
         """
@@ -93,20 +99,21 @@ class Engine:
             return self._ignored("repository")
         emitted = read.emitted_at(delivery_id)
         at = emitted if emitted is not None and abs(emitted - received) < PLAUSIBLE_SECONDS else received
+        heard = max(received, self._now)
         if event == RUN_EVENT:
             run = read.run_of(payload.get("workflow_run"), payload.get("workflow"))
-            return self._run(str(action), run, repository, at, received)
+            return self._run(str(action), run, repository, at, heard)
         job = read.job_of(payload.get("workflow_job"))
-        return self._job(str(action), Pending(job, repository, received, "deployment" in payload or _is_unclear(job)), at)
+        return self._job(str(action), Pending(job, repository, heard, "deployment" in payload or _is_unclear(job)), at)
 
-    def _run(self, action: str, run: Run, repository: Repository, at: float, received: float) -> Digest:
+    def _run(self, action: str, run: Run, repository: Repository, at: float, heard: float) -> Digest:
         found = _Found()
         is_done = action == "completed"
-        context = self._learn(found, run, repository, received, is_done=is_done)
+        context = self._learn(found, run, repository, heard, is_done=is_done)
         status = "completed" if is_done else "in_progress" if action == "in_progress" else "queued"
         if status == "queued" and (run.status == "waiting" or run.conclusion == "action_required"):
             status = "waiting"
-        found.notes += self._present.put(_key(run), State(status, at, received, repository.name, self._workflow(context)))
+        found.notes += self._present.put(_key(run), State(status, at, heard, repository.name, self._workflow(context)))
         if action == "in_progress":
             found.count(self._counting.run_queue(run, repository, context, run.updated))
         if is_done:
@@ -251,7 +258,7 @@ class Engine:
         `mark`: that of the last such digest that was committed. What was counted apart from its own delivery is told
         again until then.
         """
-        found = _Found()
+        found, self._now = _Found(), now
         self._unsettled.drop(mark)
         for pending in self._runs.overdue(now - self._join_seconds):
             self._try(found, self._timed(pending), must=True)

@@ -67,15 +67,16 @@ class Runs:
         self._waiting: dict[int, list[int]] = {}
         """Run id -> its pending jobs."""
 
-    def restore(self, notes: Mapping[str, str]) -> None:
-        """Take up what an earlier life noted; broken notes are left out."""
+    def restore(self, notes: Mapping[str, str], now: float) -> None:
+        """Take up what an earlier life noted; broken notes are left out. Jobs wait since `now` at the earliest."""
         for key, value in notes.items():
             kind, _, number = key.partition(":")
             try:
                 if kind == "run":
                     self._contexts[int(number)] = _context(json.loads(value))
                 elif kind == "job":
-                    self._wait(int(number), _pending(json.loads(value)))
+                    pending = _pending(json.loads(value))
+                    self._wait(int(number), pending._replace(since=max(now, pending.since)))
             except (ValueError, TypeError, IndexError, AttributeError, RecursionError, OverflowError):
                 continue
 

@@ -50,7 +50,7 @@ class GithubSource:
     def pollers(self) -> tuple[Poller, ...]:
         """What is on; what an earlier life noted is taken up here."""
         notes = self._context.recall(self._name)
-        self._engine.restore(notes)
+        self._engine.restore(notes, self._context.clock())
         self._allowed.restore(notes)
         return (Poller("present", PRESENT_SECONDS, self._present), *self._asking())
 
