@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import anyio
 import httpx
 
+from agent.errors import DeliveryError
 from agent.model import Observation
 from agent.plugin import Context
 from agent.sources.github.api import Api, connect
@@ -239,8 +240,12 @@ class Engine:
         self.seen: list[tuple[int, int, str, str, int]] = []
         """Run, attempt, status, name of the workflow, number of jobs; of each that was listed."""
         self.webhooks: list[tuple[str, str, float]] = []
+        self.unreadable = 0
+        """A run."""
 
     def listed(self, repository: Mapping[str, Any], run: Mapping[str, Any], name: str, jobs: Any, now: float) -> Digest:
+        if run["id"] == self.unreadable:
+            raise DeliveryError(400, "id is not a whole number")
         self.seen.append((run["id"], run["run_attempt"], run["status"], name, len(jobs)))
         keys = [f"job:{job['id']}" for job in jobs if job["status"] == "completed"]
         if run["status"] == "completed":

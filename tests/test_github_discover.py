@@ -11,8 +11,11 @@ import pytest
 from trio.testing import MockClock
 
 from agent.errors import CollectError
+from agent.secret import Secret
+from agent.sources.github.api import Api
+from agent.sources.github.auth import Credential
 from agent.sources.github.discover import Discovery, Found
-from tests.github_api import GitHub, Repository, api, clock, options
+from tests.github_api import BASE, GitHub, Repository, api, clock, options
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +57,36 @@ async def test_a_repository_that_is_listed_twice_is_read_once(github: GitHub) ->
     found = await discovery(github, organizations=["acme"], repositories=["acme/shop"]).repositories()
 
     assert sorted(names(found)) == ["acme/shop", "acme/till"]
+
+
+class Installed:
+    """Credentials of an App that is installed in two places."""
+
+    is_app = True
+
+    def __init__(self) -> None:
+        self.asked_for: list[str] = []
+
+    async def of(self, owner: str) -> Credential:
+        self.asked_for.append(owner)
+        return Credential("app", Secret("token-of-the-test"))
+
+    def refused(self, credential: Credential) -> bool:
+        return False
+
+    async def owners(self) -> tuple[str, ...]:
+        return ("acme", "anna")
+
+
+async def test_an_app_reads_what_it_was_installed_for(github: GitHub) -> None:
+    github.more["/installation/repositories"] = {"repositories": [Repository(1, "acme/shop").json()]}
+    installed = Installed()
+    asked = Api(BASE, api(github).calls, installed)
+
+    found = await Discovery(asked, options(), lambda name: True, clock).repositories()
+
+    assert names(found) == ["acme/shop"]
+    assert installed.asked_for == ["acme", "anna"]
 
 
 async def test_what_is_not_wanted_is_left_out(github: GitHub) -> None:

@@ -6,6 +6,7 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
+from agent.sources.github.memory import MOST, Known, Memory
 from tests.github_api import DAY, NOW, Attempt, GitHub, Poll, Repository, Run, clock, finished, job_list
 
 pytestmark = pytest.mark.anyio
@@ -190,3 +191,61 @@ async def test_an_old_repository_that_is_new_to_the_agent_counts_from_now_on(git
     await anyio.sleep(3700)
 
     assert await poll() == set()
+
+
+async def test_a_run_that_cannot_be_read_is_left_out_and_said(github: GitHub, shop: Repository) -> None:
+    poll = await begun(github)
+    shop.runs += [finished(5, clock(), 5), finished(6, clock(), 5)]
+    poll.engine.unreadable = 5
+
+    assert await poll() == {"run:6:1", "job:600"}
+    assert "acme/shop, run 5: cannot be read" in poll.problem
+    assert await poll() == set()
+    assert poll.problem == ""
+
+
+async def test_a_workflow_without_a_name_is_called_by_its_file(github: GitHub, shop: Repository) -> None:
+    poll = await begun(github)
+    shop.runs.append(Run(5, clock(), [Attempt(clock(), clock(), [])], workflow=99))
+
+    await poll()
+
+    assert poll.engine.seen == [(5, 1, "completed", ".github/workflows/ci.yml", 0)]
+
+
+async def test_the_jobs_of_all_pages_are_handed_on(github: GitHub, shop: Repository) -> None:
+    poll = await begun(github)
+    shop.runs.append(finished(5, clock(), 5, jobs=256))
+
+    assert len(await poll()) == 257
+
+
+async def test_a_run_that_ended_waits_for_jobs_that_seem_not_to_have(github: GitHub, shop: Repository) -> None:
+    poll = await begun(github)
+    run = finished(5, clock() - 5, 5, jobs=2)
+    run.attempts[0].jobs[1]["status"] = "in_progress"
+    shop.runs.append(run)
+    assert await poll() == set()
+
+    run.attempts[0].jobs[1]["status"] = "completed"
+
+    assert await poll() == {"run:5:1", "job:500", "job:501"}
+
+
+async def test_a_job_that_never_ends_holds_its_run_up_for_minutes_only(github: GitHub, shop: Repository) -> None:
+    poll = await begun(github)
+    run = finished(5, clock() - 5, 5, jobs=2)
+    run.attempts[0].jobs[1]["status"] = "in_progress"
+    shop.runs.append(run)
+    await poll()
+    await anyio.sleep(301)
+
+    assert await poll() == {"run:5:1", "job:500"}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    memory = Memory()
+    memory.keep({str(number): Known("etag") for number in range(MOST + 10)})
+
+    assert memory.get("9") == Known("")
+    assert memory.get("10") == Known("etag")

@@ -1,10 +1,11 @@
 """The runs and jobs of every repository, read from the API: each attempt that ended is counted, whenever it began.
 
-What a poll asks for: the first page of each repository's runs, free of charge while it is the same, and an idle
-repository is asked nothing else. Where it has changed, each run that ended takes one request for its jobs, and so does
-each that has not ended and has changed. A re-run of a run on that page is found at once; one further back is found by
-walking through the last thirty days once an hour, where there are more than a hundred runs in them. After a time
-without the agent the runs created in it are listed first.
+What a poll asks for: the newest hundred runs of each repository, free of charge while they are the same; an idle
+repository is asked nothing else. Where they have changed, each run that ended takes one request for its jobs, and so
+does each that has not ended and has changed. A re-run of one of the hundred is found at once, one of an older run within
+an hour or two (see `sweep`). After a time without the agent the runs created in it are listed first.
+
+A run that was under way when the agent first began counts whole when it ends, with the jobs that ended before.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from agent.sources.github.windows import Lists, attempt_of, has_ended, started_o
 log = logging.getLogger(__name__)
 
 HOUR_SECONDS = 3600.0
+"""How exactly the cursor tells when the agent last asked: it is written where something is new."""
 AT_ONCE = 8
 """Repositories, and runs of one, that are read at one time; `Calls` bounds the requests."""
 MAX_GLANCES = 100
