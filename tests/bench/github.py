@@ -13,17 +13,14 @@ from collections.abc import Callable
 
 import anyio
 
+from agent.model import Poller
 from agent.plugin import Context
 from agent.sim.github.api import TOKEN, Asked, GithubApi
 from agent.sim.github.inside import Inside
 from agent.sim.github.log import Log
 from agent.sim.github.world import World, build
-from agent.sources.github.api import connect
-from agent.sources.github.discover import Discovery
-from agent.sources.github.engine import Engine
-from agent.sources.github.families import families
 from agent.sources.github.options import Options
-from agent.sources.github.runs import Runs
+from agent.sources.github.source import GithubSource
 from tests.bench.report import Row, show
 
 POLLS = 60
@@ -34,13 +31,11 @@ WEDNESDAY_NOON = 2 * 86_400 + 12 * 3600
 """Into the world's week."""
 
 
-def collector(world: World, api: GithubApi, clock: Callable[[], float]) -> Runs:
-    """What lists the runs of the whole organisation, as the agent builds it."""
+def collector(world: World, api: GithubApi, clock: Callable[[], float]) -> Poller:
+    """What lists the runs of the whole organisation, as the agent calls it."""
     options = Options.model_validate({"url": "http://localhost", "token": TOKEN, "organizations": [world.owner]})
-    context = Context(clock, "cipush", "bench", "bench")
-    asked = connect("sources.github", options, context, Inside(api))
-    engine = Engine("localhost", options, families(options))
-    return Runs(asked, Discovery(asked, options, engine.wants, clock), engine, clock)
+    source = GithubSource("github", options, Context(clock, "cipush", "bench", "bench"), Inside(api))
+    return next(poller for poller in source.pollers() if poller.name == "runs")
 
 
 async def measure(name: str, world: World, begin: float) -> Row:
