@@ -64,6 +64,8 @@ class Installed(httpx.AsyncBaseTransport):
                     {"id": number, "account": {"login": owner}, "suspended_at": "x" if owner in self.suspended else None}
                     for owner, number in self.owners.items()
                 ]
+            if method == "POST" and int(path.split("/")[3]) not in self.owners.values():
+                return 404, {"message": "Not Found"}
             if method == "POST":
                 self.made += 1
                 fresh = f"ghs_{self.made}_abc.def-{'x' * 300}"
@@ -163,6 +165,21 @@ async def test_a_new_installation_is_found_within_minutes() -> None:
     await client.get("/repos/other/shop")
 
     assert github.asked[-1] == ("/repos/other/shop", 13)
+
+
+async def test_an_app_that_is_installed_anew_is_asked_under_its_new_number() -> None:
+    github = Installed(acme=11)
+    client = app(github)
+    await client.get("/repos/acme/shop")
+    github.owners["acme"] = 14
+    github.tokens.clear()
+    with pytest.raises(CollectError):
+        await client.get("/repos/acme/shop")
+    await anyio.sleep(301)
+
+    await client.get("/repos/acme/shop")
+
+    assert github.asked[-1] == ("/repos/acme/shop", 14)
 
 
 async def test_a_suspended_installation_is_left_out() -> None:

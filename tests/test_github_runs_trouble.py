@@ -259,3 +259,15 @@ async def test_a_damaged_cursor_begins_anew_and_says_so(github: GitHub, shop: Re
     shop.runs.append(finished(6, clock() + 1, 5))
     await anyio.sleep(MINUTE)
     assert await poll() == {"run:6:1", "job:600"}
+
+
+async def test_an_agent_whose_clock_is_ahead_misses_nothing(github: GitHub, shop: Repository) -> None:
+    poll = await begun(github)
+    await anyio.sleep(3600)
+    for number in range(10, 60):
+        shop.runs.append(finished(number, clock() - 1230, 20))
+        await poll()
+        await anyio.sleep(MINUTE)
+
+    assert {key for key in poll.keys if key.startswith("run")} == {f"run:{number}:1" for number in range(10, 60)}
+    assert set(poll.keys.values()) == {1}

@@ -203,6 +203,8 @@ class App:
         reply = await self._calls.send("app", method, url, {"Authorization": f"Bearer {self._own().reveal()}"}, content=content)
         if reply.status not in (200, 201):
             self._jwt = _NONE
+            if self._listed is not None:  # it may have been installed anew
+                self._listed = min(self._listed, self._clock() - INSTALLATIONS_SECONDS + MISSED_SECONDS)
             hint = "check client_id, private_key, installation_id and this machine's clock"
             raise CollectError("auth", f"GitHub refuses the App: HTTP {reply.status} {reply.words}; {hint}")
         try:

@@ -149,11 +149,13 @@ class Runs:
             left = await self._fill(lists, place, newest.oldest, news, gathered)
             news.take(newest.runs, place.mark, float("inf") if left is None else left)
             news.listed.update({run["id"]: run for run in newest.runs if run["id"] in place.open})
-            mark = max(mark, now - OVERLAP_SECONDS if left is None else left)
+            # By GitHub's own clock: were ours ahead, what begins now would seem to be known.
+            latest = min(now, max(map(started_of, newest.runs), default=now)) - OVERLAP_SECONDS
+            mark = max(mark, latest if left is None else left)
             if left is not None:
                 del lists.answers[lists.path]  # the page is needed again
             elif newest.oldest <= now - RERUN_SECONDS:
-                swept = mark
+                swept = now - OVERLAP_SECONDS
         cut = await self._sweeps.go_on(number, lists, place, news, newest, now)
         _complain(cut, lists.path, gathered)
         place.mark, place.swept = mark, max(place.swept, swept)
