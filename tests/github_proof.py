@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from agent.sim.github import world
 from agent.sim.github.faults import Shipment
 from agent.sim.github.sender import Sender
 from agent.sim.github.truth import Key, Truth
+from agent.sim.github.truth import truth as truth_of
 from tests import servers
 from tests.agents import COMMAND, clean_env, with_listener
 
@@ -27,6 +30,9 @@ WINDOW = "6h"
 HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
 DAY = 86_400
 CONNECTIONS = 16
+HASTE = 300.0
+STARTED_SECONDS = 8
+"""Until the hasty world begins: the agent runs by then, for what was before its first start does not count."""
 SHOWN_SECONDS = 15.0
 """VictoriaMetrics shows what it has taken a second or two later."""
 
@@ -140,7 +146,7 @@ def delivered(lives: Lives, sender: Sender, shipments: Sequence[Shipment], kills
 
 def stored(receiver: servers.VictoriaMetrics, expression: str) -> dict[Key, float]:
     """What a query with METRIC for the metric says of everything of the source, job and instance left out."""
-    selector = '{__name__=~"github_.+",__name__!~"github_(job_cost|jobs.*|workflow_runs|webhook.*|events_ignored.*)"}'
+    selector = '{__name__=~"github_.+",__name__!~"github_(job_cost|jobs.*|workflow_runs|webhook.*|events_ignored.*|invalid.*|api.*)"}'
     query = {"query": f"{expression.replace('METRIC', selector)} keep_metric_names", "time": str(int(time.time()) + 1)}
     httpx.get(f"{receiver.url}/internal/force_flush", timeout=60.0).raise_for_status()
     answer = httpx.get(f"{receiver.url}/api/v1/query", params=query, timeout=60.0).raise_for_status().json()
@@ -188,3 +194,32 @@ def proven(receiver: servers.VictoriaMetrics, truth: Truth, bounds: Sequence[flo
     while not is_right() and time.monotonic() < deadline:
         time.sleep(0.5)
     return wrong
+
+
+@dataclass(frozen=True)
+class Hasty:
+    """A simulated GitHub as a process, in whose organisation a day passes in seconds, beginning soon."""
+
+    url: str
+    here: world.World
+
+    def counted(self, agent: str) -> bool:
+        """Whether the agent at that address shows as many runs and jobs as there were."""
+        lines = httpx.get(f"{agent}/metrics?source=github", timeout=10.0).text.splitlines()
+        shown = sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(r"github_(workflow_run|job_run)_total\{", line))
+        true = truth_of(self.here, "webhooks")
+        return shown >= true.runs + true.jobs
+
+
+@contextmanager
+def hasty(home: Path, seed: int, *flags: str, repositories: int = 4, jobs: int = 250, seconds: int = 15) -> Iterator[Hasty]:
+    """See `Hasty`; `flags` of `python -m agent.sim.github`."""
+    start = int(time.time()) + STARTED_SECONDS
+    size = {"repositories": repositories, "jobs": jobs, "seconds": seconds, "haste": HASTE}
+    words = [word for name, value in (size | {"seed": seed, "start": start}).items() for word in (f"--{name}", str(value))]
+    argv = [sys.executable, "-m", "agent.sim.github", *words, "--now", str(time.time()), "--no-approvals", *flags]
+    log = home / "github.log"
+    with servers.running(argv, log, clean_env(home)) as process:
+        servers.eventually(lambda: "http://" in process.output(), "the simulated GitHub has an address")
+        here = world.build(seed, start=start, approvals=False, **size)  # type: ignore[arg-type]
+        yield Hasty(re.findall(r"http://\S+", process.output())[0], here)

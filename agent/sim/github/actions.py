@@ -136,7 +136,7 @@ def _listed(attempt: Attempt, now: float) -> list[tuple[int, Job]]:
         carried.job if carried.id == carried.job.id else replace(carried.job, id=carried.id, created=attempt.started)
         for carried in attempt.carried
     ]
-    return [(attempt.number, job) for job in (*kept, *attempt.jobs) if job.created <= now]
+    return [(attempt.number, job) for job in (*kept, *attempt.jobs) if min(job.created, job.completed) <= now]
 
 
 def _states(attempt: Attempt, now: float) -> tuple[str, str]:

@@ -16,7 +16,7 @@ SOURCE_OF_FORKS = 620_000_001
 
 def job_status(job: Job, now: float) -> str:
     """What the API calls the state of a job that exists: queued, waiting, in_progress or completed."""
-    if now >= job.completed and now >= job.created:
+    if now >= job.completed:
         return "completed"
     if job.runner and now >= job.started:
         return "in_progress"
