@@ -121,10 +121,11 @@ class Showers:
     """Trouble that befalls a share of the API's requests, 0 to 1: one of `kinds`."""
 
     def __init__(self, share: float, seed: int = 1, kinds: Sequence[faults.Fault] = (*ERRORS, *BROKEN)) -> None:
-        self._share = share
+        self.share = share
+        """May be changed while it rains."""
         self._rng = random.Random(f"showers {seed}")
         self._kinds = kinds
 
     def take(self) -> faults.Fault | None:
         """What becomes of the next request; None = nothing special."""
-        return self._rng.choice(self._kinds) if self._rng.random() < self._share else None
+        return self._rng.choice(self._kinds) if self._rng.random() < self.share else None
