@@ -237,6 +237,25 @@ def test_a_job_of_an_environment_waits_to_be_counted_until_its_approval_is_heard
     assert life.values(JOB)["job_waiting_duration_seconds"] == 200
 
 
+def test_an_approval_that_came_soon_is_waited_for_too() -> None:
+    life, early = Life(), {**NO_RUNNER, "status": "queued", "conclusion": None, "started_at": 2, "completed_at": None}
+    soon_approved = job(started_at=22, completed_at=92)
+    life.hear_all([requested(), told_job("completed", 95, soon_approved, deployment={})])
+
+    life.hear_all(told_job(action, offset, job(**early), deployment={}) for action, offset in (("waiting", 3), ("queued", 18)))
+
+    assert life.values(JOB)["job_waiting_duration_seconds"] == 15
+    assert life.values(JOB)["job_queue_duration_seconds"] == 4
+
+
+def test_a_job_of_an_environment_that_started_at_once_waits_for_nothing() -> None:
+    life = Life()
+
+    life.hear_all([requested(), told_job("completed", 95, deployment={})])
+
+    assert life.values(JOB)["job_queue_duration_seconds"] == 7
+
+
 def test_after_a_while_it_counts_without() -> None:
     life = Life()
     life.hear_all([requested(), approved()[-1]])

@@ -30,7 +30,7 @@ PLAUSIBLE_SECONDS = 30 * 86400.0
 """A delivery's id that tells a time further off its arrival than this tells none."""
 PICKED_SECONDS = 10.0
 """A job that says it started when it was created, and was taken by a runner so much later, started then."""
-LONG_SECONDS = 60.0
+LONG_SECONDS = 10.0
 """A job of an environment that was queued for longer may have waited for an approval, which is waited for to be heard of."""
 
 
