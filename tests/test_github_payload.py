@@ -71,7 +71,9 @@ def test_a_delivery_id_tells_when_it_was_emitted() -> None:
     assert emitted_at(guid(12.34375)) == pytest.approx(START + 12.34375, abs=1e-5)
 
 
-@pytest.mark.parametrize("text", ["", "72d3162e", "2f1c9b52-7a0e-4c6d-9b1e-0d5a4f3c2b1a", str(UUID(int=0)), "not-a-uuid-at-all", "{}"])
+@pytest.mark.parametrize(
+    "text", ["", "72d3162e", "2f1c9b52-7a0e-4c6d-9b1e-0d5a4f3c2b1a", str(UUID(int=0)), "not-a-uuid-at-all", "{}"]
+)
 def test_another_id_tells_nothing(text: str) -> None:
     assert emitted_at(text) is None
 
