@@ -112,7 +112,7 @@ class Runtime:
             self.store,
             self.monitor,
             self.clock,
-            last_flush=lambda: self.flusher.last_ms,
+            last_flush=lambda: self.flusher.begun_ms,
             interval=lambda: self.config.agent.flush_interval_seconds,
             hasten=self._hasten,
             settled=lambda sink: self.lanes.settled(sink),

@@ -64,7 +64,7 @@ class Rig:
             self.store,
             self.monitor,
             self.wall,
-            last_flush=lambda: self.flusher.last_ms,
+            last_flush=lambda: self.flusher.begun_ms,
             interval=lambda: INTERVAL,
             hasten=self._hasten,
             settled=lambda sink: self.settled(sink),

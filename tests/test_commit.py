@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -14,12 +16,15 @@ import pytest
 
 from agent.commit.committer import DURATION, FOLDED, OBSERVATIONS
 from agent.errors import CollectError, LedgerError
-from agent.model import Collected, Note, Update
+from agent.model import Collected, Encoding, Family, Kind, Note, Protocol, Update
+from agent.store.encode import LabelRules
 from tests import outage
 from tests.core import Offered
-from tests.counting import INTERVAL, JOBS, Rig, ended, exemplars, job
+from tests.counting import INTERVAL, JOBS, Rig, ended, exemplars, job, samples
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -271,3 +276,45 @@ async def test_a_commit_does_not_wait_for_the_flush_interval() -> None:
         await rig.count(job("k"))
 
         assert anyio.current_time() - begun < INTERVAL / 10
+
+
+async def at_once(function: Callable[..., T], *args: object) -> T:
+    """A thread that is as fast as can be."""
+    await anyio.lowlevel.checkpoint()
+    return function(*args)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_commits_at_any_moment_of_a_flush_send_no_series_backwards(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anyio.to_thread, "run_sync", at_once)
+    random, rig = Random(seed), Rig(lanes=[Offered("a")])
+    other = Offered("b")
+    rig.flusher.attach(other, Protocol.REMOTE_WRITE, Encoding.SNAPPY, LabelRules({"job": "k"}))
+    rig.committer.outbox.settle_sinks(["a", "b"])
+
+    async def count() -> None:
+        for number in range(30):
+            for _ in range(random.randrange(20)):
+                await anyio.lowlevel.checkpoint()
+            await rig.count(job(f"k{number}", f"n{random.randrange(8)}", seconds=2.0))
+            if random.random() < 0.3:
+                await anyio.sleep(INTERVAL)  # so that the next commits come with a flush
+
+    many = [Family(f"g{number}", Kind.GAUGE, "", ttl_seconds=1.0) for number in range(40)]
+    async with committing(rig), anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        for _ in range(20):
+            # Their end is looked for between the time of a flush and its beginning.
+            rig.store.apply(rig.feed, Collected([Update(family, (), 1.0, rig.wall()) for family in many]), rig.wall())
+            await rig.flush()
+
+    for lane in (rig.lanes[0], other):
+        newest: dict[tuple[str, str], list[tuple[float, float]]] = {}
+        for block in lane.items:
+            for name, n, at, value in samples(block):
+                if n:
+                    newest.setdefault((name, n), []).append((at, value))
+        for found in newest.values():
+            values = [value for _, value in sorted(found)]
+            assert values == sorted(values)
+            assert values[0] == 0

@@ -66,7 +66,8 @@ class _Waiting:
 
 
 class Committer:
-    """See the module. `last_flush`: the sample time of the newest interval flush, ms; `interval`: between two, seconds."""
+    """See the module. `last_flush`: the sample time, ms, of the newest interval flush that takes in no more births;
+    `interval`: between two, seconds."""
 
     def __init__(
         self,

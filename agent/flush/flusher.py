@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
+from typing import NamedTuple
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -88,6 +89,8 @@ class Flusher:
         self.numbers = Numbers()
         self.outbox: Owing = Nothing()
         self._tables = Tables(store)
+        self.begun_ms = last_ms
+        """Sample time of the last interval flush that takes in no more births."""
         self.held = ""
         """Why interval flushes are not taking place now, or ""."""
 
@@ -181,11 +184,13 @@ class Flusher:
             heartbeat = EVERYTHING if reason else self._heartbeat
             self._settle_switches()
             with self.numbers.flush(ms, "") as this:
+                walks, self.begun_ms = self._begin(this, heartbeat), ms
+                for walk in walks:
+                    self._send_owed(walk.output, walk.view, this)
+                for walk in walks:
+                    await self._walk(walk, this, pace)
                 for output in self.outputs:
-                    if isinstance(output.view, View):
-                        self._send_owed(output, output.view, this)
-                        await self._walk(output, output.view, this, heartbeat, pace)
-                    else:
+                    if not isinstance(output.view, View):
                         await self._snapshot(output, output.view, ms)
             self._monitor.set(LAST, (), ms / 1000)
             self._monitor.observe(DURATION, (), anyio.current_time() - begun)
@@ -203,9 +208,8 @@ class Flusher:
             return
         self._settle_switches()
         with self.numbers.flush(ms, group) as this:
-            for output in self.outputs:
-                if isinstance(output.view, View):
-                    await self._walk(output, output.view, this, EVERYTHING, False)
+            for walk in self._begin(this, EVERYTHING):
+                await self._walk(walk, this, False)
 
     async def end_groups(self, groups: Iterable[str]) -> None:
         """The last flush of groups whose source is gone: their staleness markers.
@@ -237,13 +241,23 @@ class Flusher:
             log.info("flushes go on: the clock is usable again")
         self.held = held
 
-    async def _walk(self, output: Output, view: View, this: Flushed, heartbeat: float, pace: bool) -> None:
+    def _begin(self, this: Flushed, heartbeat: float) -> list[_Walk]:
+        """The walks of every view, begun at once: what is born from now on is part of none of them."""
+        found = []
+        for output in self.outputs:
+            if isinstance(output.view, View):
+                steps = self._store.walk(output.view, this.group, this.timestamp_ms, self._clock(), heartbeat)
+                next(steps)
+                found.append(_Walk(output, output.view, steps))
+        return found
+
+    async def _walk(self, walk: _Walk, this: Flushed, pace: bool) -> None:
+        output, view, steps = walk
         name = output.protocol.value
-        walk = self._store.walk(view, this.group, this.timestamp_ms, self._clock(), heartbeat)
         try:
             while True:
                 begun = anyio.current_time()
-                rendered = next(walk, _END)
+                rendered = next(steps, _END)
                 if isinstance(rendered, _End):
                     break
                 self._monitor.add(PAGES, (name, "skipped" if rendered is None else "sent"))
@@ -253,7 +267,7 @@ class Flusher:
                 # half the time to others: a large flush takes longer, nothing else waits for it
                 await anyio.sleep(anyio.current_time() - begun if pace else 0)
         finally:
-            walk.close()  # a cancelled walk lets the next one begin
+            steps.close()  # a cancelled walk lets the next one begin
         for said in view.described(this.group, self._clock()):
             self._hand_over(output, said, this)
 
@@ -316,6 +330,14 @@ def _block(rendered: Rendered, protocol: model.Protocol, encoding: Encoding, thi
         this.number,
         group_code(this.group) if this.group else 0,
     )
+
+
+class _Walk(NamedTuple):
+    """A walk that has begun."""
+
+    output: Output
+    view: View
+    steps: Generator[Rendered | None, None, None]
 
 
 class _End:

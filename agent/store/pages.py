@@ -122,7 +122,8 @@ class View:
                 yield Rendered(payload, 0, metadata=True)
 
     def walk(self, name: str, timestamp_ms: int, now: float, heartbeat: float, heirs: Heirs) -> Iterator[Rendered | None]:
-        """Write the pages of a group, one a step; None is a page that need not be sent.
+        """Write the pages of a group, one a step; None is a page that need not be sent. The first step writes none: from
+        there on what is born is not part of this walk.
 
         `heartbeat` in seconds: an unchanged page younger than that is not sent; 0 sends everything. Markers
         of ended series come last, in requests of their own; a walk that is closed early loses them. Raises
@@ -139,7 +140,9 @@ class View:
         try:
             _coalesce(group)
             owed: list[Body] = []
-            for page in list(group.pages):
+            pages = list(group.pages)
+            yield None
+            for page in pages:
                 yield self._visit(group, page, owed, timestamp_ms, now, heartbeat, heirs)
             for body in _packed(owed):
                 payload, samples = body.markers(timestamp_ms)
