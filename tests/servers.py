@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-READY_SECONDS = 20.0
+READY_SECONDS = 40.0
 STOP_SECONDS = 10.0
 
 Found = TypeVar("Found")

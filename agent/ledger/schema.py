@@ -85,6 +85,9 @@ def _connected(path: Path | None) -> sqlite3.Connection:
     connection.text_factory = lambda data: data.decode("utf-8", "replace")  # damage is found by whoever reads the text
     try:
         _prepare(connection, path)
+    except UnicodeDecodeError as error:  # in the text of an error of SQLite's
+        connection.close()
+        raise sqlite3.DatabaseError("malformed schema") from error
     except BaseException:
         connection.close()
         raise

@@ -35,6 +35,8 @@ KEY_SECONDS = 35 * 86400.0
 (https://docs.github.com/en/actions/managing-workflow-runs/re-running-workflows-and-jobs)."""
 SERIES_SECONDS = 400 * 86400.0
 """How long a total is kept after it was last added to: a year's dashboards see no reset."""
+_BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""The latter for the text of an error about damage."""
 PIECE = 2000
 """Rows deleted at once."""
 
@@ -215,7 +217,7 @@ class SqliteLedger:
         with self._lock:
             try:
                 yield
-            except sqlite3.Error as error:
+            except _BROKEN as error:
                 raise LedgerError(f"the ledger {self.path} cannot be read: {error}") from error
 
     @contextmanager
@@ -231,7 +233,7 @@ class SqliteLedger:
                 self._database.execute("COMMIT")
             except BaseException as error:
                 self._roll_back(shapes)
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, _BROKEN):
                     raise LedgerError(f"the ledger {self.path} does not take what was counted: {error}") from error
                 raise
 

@@ -115,7 +115,7 @@ class ConnectionOptions(Section):
     @field_validator("proxy_auth", mode="before")
     @classmethod
     def _no_proxy_auth(cls, section: Any) -> Any:
-        return _empty_is_none(section)
+        return empty_is_none(section)
 
     @field_validator("url")
     @classmethod
@@ -196,7 +196,7 @@ class TransportOptions(ConnectionOptions):
     @field_validator("oauth2", mode="before")
     @classmethod
     def _no_oauth2(cls, section: Any) -> Any:
-        return _empty_is_none(section)
+        return empty_is_none(section)
 
     @field_validator("bearer_token")
     @classmethod
@@ -231,7 +231,7 @@ class HttpSinkOptions(SinkOptions, TransportOptions):
     )
 
 
-def _empty_is_none(section: Any) -> Any:
+def empty_is_none(section: Any) -> Any:
     """A section whose every key is empty asks for nothing: the commented example, put in force, is such."""
     return None if isinstance(section, dict) and not any(section.values()) else section
 

@@ -24,7 +24,7 @@ class Hooked(Protocol):
     """A source that deliveries can come in to, beside its pollers."""
 
     def admits(self, address: str) -> bool:
-        """Whether a client at this IP address may deliver at all."""
+        """Whether a client at this IP address may deliver at all. Raises DeliveryError where nobody may, or nobody knows yet."""
         ...
 
     def receive(self, delivery: Delivery) -> Collected:

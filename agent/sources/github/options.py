@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agent import plugin
-from agent.net.options import ConnectionOptions
+from agent.net.options import ConnectionOptions, empty_is_none
 from agent.plugin import CountingOptions, Network, SecretText, Section
 from agent.secret import Secret
 
@@ -232,6 +232,11 @@ class Options(CountingOptions, ConnectionOptions):
         default=600.0, ge=0, description="how long a finished job waits for word of its run before it counts without"
     )
 
+    @field_validator("app", mode="before")
+    @classmethod
+    def _no_app(cls, section: Any) -> Any:
+        return empty_is_none(section)
+
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
         given = [key for key in ("token", "token_file", "app") if getattr(self, key)]
@@ -241,8 +246,6 @@ class Options(CountingOptions, ConnectionOptions):
             raise ValueError("deliveries.hooks takes a token or an App to read them with; set token, token_file or app")
         if any(hook.app for hook in self.deliveries.hooks) and self.app is None:
             raise ValueError("the App's own webhook can be read by the App alone; set app")
-        if not given and not self.webhook.is_on:
-            raise ValueError("nothing to listen to: set webhook.secret, or token or app")
         return self
 
     @property

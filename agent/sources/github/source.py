@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from agent.sources.github.hook import GithubHook
 from agent.sources.github.options import Options
 from agent.sources.github.runners import Runners
 from agent.sources.github.runs import Runs
+
+log = logging.getLogger(__name__)
 
 FAMILIES = tuple(families(Options.model_construct()))
 """As they are named where the configuration says nothing else, without the prefix."""
@@ -52,7 +55,14 @@ class GithubSource:
         notes = self._context.recall(self._name)
         self._engine.restore(notes, self._context.clock())
         self._allowed.restore(notes)
-        return (Poller("present", PRESENT_SECONDS, self._present), *self._asking())
+        asking = tuple(self._asking())
+        if not asking and not self._options.webhook.is_on:
+            log.warning(
+                "source %s: nothing to listen to; set webhook.secret, or a token or an App and deliveries.hooks, repositories, "
+                "organizations or users",
+                self._name,
+            )
+        return (Poller("present", PRESENT_SECONDS, self._present), *asking)
 
     def admits(self, address: str) -> bool:
         """Whether deliveries may come from there. Raises DeliveryError where none are taken, or nobody knows yet."""
