@@ -47,6 +47,8 @@ FAMILIES = (DURATION, OBSERVATIONS, FOLDED, ERRORS)
 
 MOST_ITEMS = 512
 """Callers that share a transaction."""
+GATHER_SECONDS = 0.01
+"""How long is waited for more, where the last transaction was shared."""
 SETTLE_SECONDS = 1.0
 """How often the lanes are asked what they have for good, while they hold rows of the outbox."""
 PRUNE_SECONDS = 3600.0
@@ -92,6 +94,8 @@ class Committer:
         self._epoch = ledger.lease()
         self._resolver = Resolver(store)
         self._waiting: deque[_Waiting] = deque()
+        self._last = 0
+        """How many shared the last transaction."""
         self._busy: list[_Waiting] = []
         """Those in the transaction that is being written."""
         self._wanted = anyio.Event()
@@ -127,6 +131,9 @@ class Committer:
                     await self._wanted.wait()
             with anyio.CancelScope(shield=True):
                 if self._waiting:
+                    if self._last > 1:  # many come at once: a transaction costs less for each when more share it
+                        await anyio.sleep(GATHER_SECONDS)
+                    self._last = min(MOST_ITEMS, len(self._waiting))
                     self._busy = [self._waiting.popleft() for _ in range(min(MOST_ITEMS, len(self._waiting)))]
                     await self._commit(self._busy)
                     self._busy = []
