@@ -146,7 +146,8 @@ def delivered(lives: Lives, sender: Sender, shipments: Sequence[Shipment], kills
 
 def stored(receiver: servers.VictoriaMetrics, expression: str) -> dict[Key, float]:
     """What a query with METRIC for the metric says of everything of the source, job and instance left out."""
-    selector = '{__name__=~"github_.+",__name__!~"github_(job_cost|jobs.*|workflow_runs|webhook.*|events_ignored.*|invalid.*|api.*)"}'
+    others = "job_cost|jobs.*|workflow_runs|webhook.*|events_ignored.*|invalid.*|api.*"
+    selector = f'{{__name__=~"github_.+",__name__!~"github_({others})"}}'
     query = {"query": f"{expression.replace('METRIC', selector)} keep_metric_names", "time": str(int(time.time()) + 1)}
     httpx.get(f"{receiver.url}/internal/force_flush", timeout=60.0).raise_for_status()
     answer = httpx.get(f"{receiver.url}/api/v1/query", params=query, timeout=60.0).raise_for_status().json()

@@ -216,18 +216,24 @@ async def test_a_payload_that_cannot_be_had_now_is_tried_again_and_holds_up_no_o
 
 @pytest.mark.parametrize(
     "answer",
-    [
-        httpx.Response(404, json={}),
-        httpx.Response(200, json={"request": {"payload": None}}),
-        httpx.Response(200, json=[]),
-        httpx.Response(200, text="x"),
-    ],
+    [httpx.Response(200, json={"request": {"payload": None}}), httpx.Response(200, json=[]), httpx.Response(200, text="x")],
 )
-async def test_a_payload_that_never_can_be_had_is_left_out_and_said(answer: httpx.Response) -> None:
+async def test_a_payload_that_came_garbled_is_read_again(answer: httpx.Response) -> None:
     poll = await begun(all_of_them=True)
     poll.deliver(1)
     poll.deliver(2)
     poll.github.script[f"{LOG}/10001"] = [answer]
+
+    assert await poll() == ["workflow_job:2"]
+    assert f"{LOG}/10001" in poll.problem
+    assert await poll() == ["workflow_job:1"]
+
+
+async def test_a_payload_that_is_gone_is_left_out_and_said() -> None:
+    poll = await begun(all_of_them=True)
+    poll.deliver(1)
+    poll.deliver(2)
+    poll.github.script[f"{LOG}/10001"] = [httpx.Response(404, json={})]
 
     assert await poll() == ["workflow_job:2"]
     assert f"{LOG}/10001" in poll.problem

@@ -14,7 +14,7 @@ from agent.model import Collected, Delivery, Poller
 from agent.plugin import Context
 from agent.sim.github.api import TOKEN, GithubApi
 from agent.sim.github.deliveries import announcements
-from agent.sim.github.faults import ERRORS, ROUGH, Shipment, Showers, Weather, shipments
+from agent.sim.github.faults import BROKEN, ERRORS, ROUGH, Shipment, Showers, Weather, shipments
 from agent.sim.github.inside import Inside
 from agent.sim.github.log import Entry
 from agent.sim.github.sender import Sender
@@ -60,7 +60,7 @@ class Observer:
         self._sender = Sender(world, SECRET)
         self._coming = iter(shipments(announcements(world), weather))
         self._next = next(self._coming, None)
-        self._showers = Showers(trouble, kinds=ERRORS)
+        self._showers = Showers(trouble, kinds=(*ERRORS, *BROKEN))
         self._api = GithubApi(world, self._sender.log, self._clock, per_hour=1_000_000, showers=self._showers)
         self._notes: dict[str, str] = {}
         self._cursors: dict[str, object] = {}

@@ -32,6 +32,8 @@ OVERLAP_SECONDS = 600.0
 EVENTS = ("workflow_run", "workflow_job")
 HOOKS_SECONDS = 3600.0
 """How old the list of an owner's webhooks may become."""
+GARBLED_SECONDS = 3600.0
+"""A payload that is no JSON is asked for again until its delivery is so old: answers get cut on their way."""
 MAX_PAGES = 2000
 """Pages of the log that one collect goes back, a hundred deliveries each."""
 MAX_PAYLOAD_BYTES = 64 << 20
@@ -222,7 +224,8 @@ class Deliveries:
         where = f"{path}/{entry.id}"
         if isinstance(payload, CollectError):
             gathered.failed(where, payload)
-            return payload.kind in ("missing", "json", "size")
+            is_old = self._clock() - entry.at > GARBLED_SECONDS
+            return payload.kind in ("missing", "size") or (payload.kind == "json" and is_old)
         try:
             gathered.add(self._engine.webhook(entry.event, payload, entry.guid, entry.at))
         except DeliveryError as error:
