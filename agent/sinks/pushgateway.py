@@ -60,9 +60,7 @@ class Options(HttpSinkOptions):
 
 def policy(options: Options) -> Policy:
     """How the core delivers to it."""
-    return Policy(
-        timeout_seconds=options.timeout_seconds, rate_limit_bytes_per_second=options.rate_limit_bytes_per_second
-    )
+    return Policy(timeout_seconds=options.timeout_seconds, rate_limit_bytes_per_second=options.rate_limit_bytes_per_second)
 
 
 def build(name: str, options: Options, context: Context, transport: httpx.AsyncBaseTransport | None = None) -> PushgatewaySink:
