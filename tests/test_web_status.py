@@ -60,6 +60,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "sinks": [sink()],
         "sources": [source()],
         "store": {"series": 7, "bytes": 1536, "series_by_priority": {"low": 1}, "evicted": 0},
+        "ledger": {"path": "/var/lib/cipush/ledger.sqlite", "outbox_rows": 3, "problem": ""},
         "flush": {"sequence": 3, "recent": [[3, 1700000000000, ""]], "interval_seconds": 15.0, "last": None, "held": ""},
         **changes,
     }

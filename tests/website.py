@@ -59,7 +59,15 @@ class FakeAgent:
 
     def status(self) -> dict[str, object]:
         names = ("version", "instance", "uptime_seconds", "pid", "state_dir")
-        return {**dict.fromkeys(names, 1), "degraded": [], "sinks": [], "sources": [], "store": {}, "flush": {"held": ""}}
+        return {
+            **dict.fromkeys(names, 1),
+            "degraded": [],
+            "sinks": [],
+            "sources": [],
+            "store": {},
+            "ledger": {},
+            "flush": {"held": ""},
+        }
 
     def series(self, match: str, limit: int) -> list[dict[str, object]]:
         if match == "{":

@@ -34,7 +34,7 @@ def page(status: Mapping[str, Any]) -> str:
     ]
     if degraded:
         parts.append("<ul>" + "".join(f'<li class="bad">{_text(line)}</li>' for line in degraded) + "</ul>")
-    parts += [_sinks(status["sinks"]), _sources(status["sources"]), _store(status["store"], status["flush"])]
+    parts += [_sinks(status["sinks"]), _sources(status["sources"]), _store(status["store"], status["flush"], status["ledger"])]
     parts.append(
         '<p class="dim">more: <a href="/metrics">/metrics</a> <a href="/api/status">/api/status</a> '
         '<a href="/api/series?limit=100">/api/series</a> <a href="/config">/config</a> <a href="/ready">/ready</a></p>'
@@ -120,10 +120,10 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
     return _table("Sources", ["name", "poller", "state", "series", "last success", "last error"], rows)
 
 
-def _store(store: Mapping[str, Any], flush: Mapping[str, Any]) -> str:
+def _store(store: Mapping[str, Any], flush: Mapping[str, Any], ledger: Mapping[str, Any]) -> str:
     flush = {key: value for key, value in flush.items() if key != "recent"}  # a hundred lines for programs
-    rows = [[_text(what), _shown(what, value)] for what, value in [*_flat("", store), *_flat("flush ", flush)]]
-    return _table("Store and flush", ["what", "now"], rows)
+    found = [*_flat("", store), *_flat("flush ", flush), *_flat("ledger ", ledger)]
+    return _table("Store, flush and ledger", ["what", "now"], [[_text(what), _shown(what, value)] for what, value in found])
 
 
 def _flat(before: str, values: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
