@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import anyio
 
+from agent.config import resolve_state_dir
 from agent.config.model import Loaded
 from agent.errors import TemporaryError
+from agent.ledger.sqlite import SqliteLedger
 from agent.parts import RunningSource
 from agent.process import blocking, opened_state
-from agent.runtime import Runtime
+from agent.runtime import LEDGER, Runtime
 from agent.state import StateDir
 from agent.store.text import render
 
@@ -27,9 +29,9 @@ def once(loaded: Loaded, environ: Mapping[str, str]) -> None:
     blocking(loaded, lambda: push(loaded, environ))
 
 
-def dry_run(loaded: Loaded, out: Callable[[bytes], object]) -> None:
-    """Collect once and write the exposition text; no lock, no state, nothing pushed."""
-    blocking(loaded, lambda: show(loaded, out))
+def dry_run(loaded: Loaded, environ: Mapping[str, str], out: Callable[[bytes], object]) -> None:
+    """Collect once and write the exposition text; no lock, a copy of the ledger, nothing kept and nothing pushed."""
+    blocking(loaded, lambda: show(loaded, environ, out))
 
 
 async def push(loaded: Loaded, environ: Mapping[str, str]) -> None:
@@ -57,10 +59,12 @@ async def push(loaded: Loaded, environ: Mapping[str, str]) -> None:
         raise TemporaryError("; ".join(failures))
 
 
-async def show(loaded: Loaded, out: Callable[[bytes], object]) -> None:
+async def show(loaded: Loaded, environ: Mapping[str, str], out: Callable[[bytes], object]) -> None:
     """What `dry_run` does, inside the caller's event loop."""
     loaded = replace(loaded, config=replace(loaded.config, sinks={}))
-    runtime = Runtime(loaded, lambda: loaded, StateDir(None))
+    state = resolve_state_dir(loaded.config, environ)
+    ledger = None if state is None else SqliteLedger(None, copy_of=state / LEDGER)
+    runtime = Runtime(loaded, lambda: loaded, StateDir(None), ledger=ledger)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(runtime.committer.run)
         await _collect_all(runtime)

@@ -68,6 +68,7 @@ class Runtime:
         state: StateDir,
         clock: Callable[[], float] = time.time,
         rss: Callable[[], int] = resident,
+        ledger: SqliteLedger | None = None,
     ) -> None:
         self.loaded = loaded
         self.clock = clock
@@ -81,7 +82,7 @@ class Runtime:
         self.instance = state.settle_instance(config.agent.instance)
         self.shared = shared(config.agent, self.instance)
         self.store = Store(_limits(config))
-        self.ledger = SqliteLedger(None if state.path is None else state.path / LEDGER)
+        self.ledger = ledger or SqliteLedger(None if state.path is None else state.path / LEDGER)
         self.committer = self._committer()
         self.flusher = self._flusher(max(state.state.last_flush_ms, self.ledger.last_flush_ms))
         context = Context(

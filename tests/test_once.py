@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ import pytest
 from agent import once
 from agent.config import load
 from agent.errors import TemporaryError
+from agent.ledger.batch import SeriesId, Shape
+from agent.runtime import LEDGER
+from agent.sources.github.families import families
+from agent.sources.github.options import Options
 from agent.state import StateDir
+from tests.ledgers import Book, counted, item
 from tests.loopback import Answer, receiver, status
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +66,23 @@ async def test_a_round_holds_the_state_directory_and_remembers_its_flush(tmp_pat
 async def test_a_dry_run_shows_the_text_and_makes_no_directory(tmp_path: Path) -> None:
     chunks: list[bytes] = []
 
-    await once.show(loaded({"dead": DEAD}, str(tmp_path / "state")), chunks.append)
+    await once.show(loaded({"dead": DEAD}, str(tmp_path / "state")), {}, chunks.append)
 
     assert b"cipush_build_info{" in b"".join(chunks)
     assert os.listdir(tmp_path) == []
+
+
+async def test_a_dry_run_shows_what_the_ledger_holds_and_leaves_it_alone(tmp_path: Path) -> None:
+    family = families(Options.model_construct()).workflow_run_total
+    shape = Shape("github_workflow_run_total", "counter", family.labels)
+    which = SeriesId("github", shape, ("acme/app", "CI", "push", "default", "success"))
+    book = Book(tmp_path / LEDGER)
+    book.commit(item(counted("k", (which, 41)), source="github"), now=time.time())
+    book.ledger.close()
+    before, chunks = (tmp_path / LEDGER).read_bytes(), list[bytes]()
+    configured = load([], {}, [("agent.state_dir", str(tmp_path)), ("sources.github.webhook.secret", "s")])
+
+    await once.show(configured, {}, chunks.append)
+
+    assert any(line.startswith(b"github_workflow_run_total{") and line.endswith(b" 41") for line in b"".join(chunks).splitlines())
+    assert (tmp_path / LEDGER).read_bytes() == before

@@ -156,7 +156,7 @@ def once(dry_run: bool, **flags: Any) -> None:
         from agent import once
 
         if dry_run:
-            once.dry_run(loaded, lambda text: click.echo(text, nl=False))
+            once.dry_run(loaded, environ, lambda text: click.echo(text, nl=False))
         else:
             once.once(loaded, environ)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 from agent.errors import ConfigError
@@ -76,6 +77,21 @@ def opened(path: Path | None) -> tuple[sqlite3.Connection, str]:
         "the ledger %s is not readable (%s): set aside as %s; what was counted before counts no more", path, reason, aside.name
     )
     return _connected(path), f"{reason}; set aside as {aside.name}"
+
+
+def copied(path: Path) -> sqlite3.Connection:
+    """What stands in a ledger's file, in memory; nothing where there is no file, or none that can be read."""
+    connection = _connected(None)
+    if path.exists():
+        try:
+            with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as found:
+                found.backup(connection)
+            _prepare(connection, None)
+        except (sqlite3.Error, ConfigError, UnicodeDecodeError) as error:
+            log.warning("the ledger %s cannot be read (%s): what it holds is not shown", path, error)
+            connection.close()
+            return _connected(None)
+    return connection
 
 
 def _connected(path: Path | None) -> sqlite3.Connection:

@@ -42,12 +42,15 @@ PIECE = 2000
 
 
 class SqliteLedger:
-    """See `agent.ledger.base.Ledger`. `path` None: in memory. Raises ConfigError for a file that cannot be used."""
+    """See `agent.ledger.base.Ledger`. `path` None: in memory, where `copy_of` another is what it begins with.
 
-    def __init__(self, path: Path | None) -> None:
+    Raises ConfigError for a file that cannot be used.
+    """
+
+    def __init__(self, path: Path | None, copy_of: Path | None = None) -> None:
         self.path = path
         self._lock = Lock()
-        self._database, self.problem = schema.opened(path)
+        self._database, self.problem = schema.opened(path) if copy_of is None else (schema.copied(copy_of), "")
         """`problem`: why the file of an earlier life was set aside, or ""."""
         self._rows = Rows(self._database)
         self.last_flush_ms = self._rows.meta("last_flush_ms")
