@@ -12,6 +12,7 @@ A plugin is a module named in `SOURCES` or `SINKS` that defines
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -44,6 +45,16 @@ SecretText = Annotated[
 """A configuration value that is never printed."""
 
 
+def _label_name(name: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__") or name == "le":
+        raise ValueError(f"{name!r} is no name for a label; use letters, digits and _, not le and not __ at its beginning")
+    return name
+
+
+LabelName = Annotated[str, AfterValidator(_label_name)]
+"""A label that a configuration may name."""
+
+
 class Section(BaseModel):
     """A section of the configuration: immutable, unknown keys refused."""
 
@@ -57,7 +68,7 @@ class SourceOptions(Section):
     metric_prefix: str = Field(
         "", description="put in front of every metric name of this source", pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$"
     )
-    custom_labels: dict[str, str] = Field(default_factory=dict, description="labels added to every series of this source")
+    custom_labels: dict[LabelName, str] = Field(default_factory=dict, description="labels added to every series of this source")
     max_series: int = Field(0, ge=0, description="most live series of this source; 0 = only the store's limit")
 
 

@@ -29,7 +29,7 @@ from agent.parts.hooks import Hooks
 from agent.plugin import Context
 from agent.reload import LoadAgain, Reloader
 from agent.selfmon import SelfMonitor, counter
-from agent.sources.base import Source
+from agent.sources.base import Counting, Source
 from agent.state import StateDir
 from agent.store.publish import publish
 from agent.store.store import Limits, Store
@@ -211,6 +211,10 @@ class Runtime:
             [name for name in new.sinks if name in gone_sinks or name not in old.sinks],
             [name for name in new.sources if name in gone_sources or name not in old.sources],
         )
+        if any(isinstance(running.source, Counting) for running in self.sources.running.values()):
+            # What was counted just now is sent before its series end, or get other labels.
+            await self.committer.idle()
+            await self.flusher.flush(pace=False)
         self.loaded = loaded
         await self.lanes.retire_relabelled(shared(new.agent, self.instance), new.sinks)
         async with anyio.create_task_group() as stopping:

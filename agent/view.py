@@ -79,6 +79,8 @@ class AgentView:
             degraded.append(f"configuration: the last reload was refused: {runtime.reloader.problem}")
         if problem := runtime.ledger.problem:
             degraded.append(f"ledger: {problem}; totals began anew, and nothing is made up for from before")
+        if refused := runtime.committer.refused:
+            degraded.append(f"{refused} series are counted, but not sent: raise max_series of their source or of the store")
         stopping, broken = runtime.stopping.is_set(), runtime.committer.problem
         if broken:
             degraded.append(f"ledger: {broken}")

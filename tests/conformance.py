@@ -23,8 +23,10 @@ from tests import agents
 from tests.capture import Answer, Page, Pages, Pairs, Request, Script, receivers
 from tests.servers import eventually
 
-INTERVAL = 0.6
+INTERVAL = 1.0
 """Seconds between two scrapes of each page, and between two flushes."""
+TRIES = 3
+DURATION = "scrape_duration_seconds"
 STALE = 0x7FF0000000000002
 """The bits of a staleness marker, as both specifications give them."""
 V2_TYPE = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
@@ -179,6 +181,12 @@ class Captured:
         """What came of one page, in the order of arrival; `name`: of one metric of it."""
         return [one for one in self.all_samples[sink] if belongs(one.labels, job, name)]
 
+    @property
+    def was_slow(self) -> bool:
+        """Whether a scrape took longer than it may, or about that."""
+        times = [one for samples in self.all_samples.values() for one in samples if ("__name__", DURATION) in one.labels]
+        return any(one.value > 0.9 * INTERVAL for one in times)
+
     def series(self, job: str, name: str = "", sink: str = "sink") -> list[Series]:
         """The same as 2.0 series."""
         return [one for one in self.all_series[sink] if belongs(one.labels, job, name)]
@@ -242,7 +250,27 @@ def capture(
     what: str,
     **agent_section: Any,
 ) -> Captured:
-    """Run the agent until `done`, stop it as a user would, and wait until it has sent everything."""
+    """Run the agent until `done`, stop it as a user would, and wait until it has sent everything.
+
+    Once more where the machine was too slow to answer a scrape within its interval: what the agent then says is another case.
+    """
+    for number in range(TRIES):
+        folder = home / f"run{number}"
+        folder.mkdir()
+        found = _captured(folder, pages, sinks, done, what, **agent_section)
+        if not found.was_slow:
+            break
+    return found
+
+
+def _captured(
+    home: Path,
+    pages: Mapping[str, Page],
+    sinks: Mapping[str, Sink],
+    done: Callable[[Captured], object],
+    what: str,
+    **agent_section: Any,
+) -> Captured:
     with between(home, pages, sinks, **agent_section) as (agent, so_far):
         eventually(lambda: done(so_far), what)
         metrics = agent.metrics()

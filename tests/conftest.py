@@ -12,8 +12,10 @@ from hypothesis import settings
 
 from tests import agents, servers
 
-# Shared machines stall now and then; a slow example is not a wrong one.
-settings.register_profile("cipush", deadline=None)
+# Shared machines stall now and then; a slow example is not a wrong one. The same examples every time: a search for new ones
+# is `pytest --hypothesis-profile search`.
+settings.register_profile("cipush", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
 settings.load_profile("cipush")
 
 StartAgent = Callable[..., agents.Agent]

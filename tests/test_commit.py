@@ -17,6 +17,8 @@ import pytest
 from agent.commit.committer import DURATION, FOLDED, OBSERVATIONS
 from agent.errors import CollectError, LedgerError
 from agent.model import Collected, Encoding, Family, Kind, Note, Protocol, Update
+from agent.relabel.options import rules_of
+from agent.sinks.remote_write import Options
 from agent.store.encode import LabelRules
 from tests import outage
 from tests.core import Offered
@@ -318,3 +320,51 @@ async def test_commits_at_any_moment_of_a_flush_send_no_series_backwards(seed: i
             values = [value for _, value in sorted(found)]
             assert values == sorted(values)
             assert values[0] == 0
+
+
+async def test_rules_that_make_one_series_of_several_let_it_begin_once() -> None:
+    async with committing(Rig()) as rig:
+        lane = Offered("b")
+        rules = rules_of(Options.model_validate({"url": "http://127.0.0.1/api/v1/write", "relabel": [{"drop_labels": "n"}]}))
+        rig.flusher.attach(lane, Protocol.REMOTE_WRITE, Encoding.SNAPPY, LabelRules({"job": "j"}, own=rules))
+        rig.committer.outbox.settle_sinks(["lane", "b"])
+        for number in range(4):
+            await rig.count(job(f"k{number}", f"n{number}", amount=5))
+            await rig.flush()
+
+        values = [value for block in lane.items for name, _, _, value in samples(block) if name == "jobs_total"]
+        assert values == sorted(values)
+
+
+async def test_a_birth_row_of_a_clock_that_was_wrong_is_not_later_than_its_series() -> None:
+    async with committing(Rig()) as rig:
+        await rig.flush()
+        rig.wall.shift += 3600
+        await rig.count(job("k"))
+        rig.wall.shift -= 3600
+        await rig.flush()
+
+        times = [at for name, _, at, _ in rig.sent() if name == "jobs_total"]
+        assert times == sorted(times)
+
+
+async def test_a_series_that_the_store_cannot_take_is_not_begun_again_and_again() -> None:
+    async with committing(Rig(limits={"max_series": 1})) as rig:
+        for number in range(5):
+            await rig.count(job(f"k{number}", seconds=3.0))
+        await rig.flush()
+
+        assert (rig.committer.refused, rig.values("job_seconds_count", "overflow")) == (1, [0.0])
+
+
+async def test_what_is_counted_while_its_source_is_taken_away_harms_nobody() -> None:
+    async with committing(Rig()) as rig, anyio.create_task_group() as callers:
+        callers.start_soon(rig.count, job("k"))
+        await anyio.sleep(0.001)
+        rig.store.remove_feed(rig.feed)
+        rig.committer.forget(rig.feed)
+        await anyio.sleep(1)
+
+        rig.feed = rig.added()
+        await rig.count(job("k"), job("l"))
+        assert rig.total("a") == 2

@@ -239,3 +239,12 @@ def test_a_file_that_is_no_ledger_is_set_aside(tmp_path: Path, content: bytes) -
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be opened"):
         SqliteLedger(tmp_path / "none" / "ledger")
+
+
+def test_a_ledger_that_lacks_a_table_is_set_aside(tmp_path: Path) -> None:
+    Book(tmp_path / "ledger").ledger.close()
+    database = sqlite3.connect(tmp_path / "ledger")
+    database.execute("DROP TABLE notes")
+    database.close()
+
+    assert "no such table" in Book(tmp_path / "ledger").ledger.problem

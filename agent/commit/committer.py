@@ -191,6 +191,11 @@ class Committer:
         """Where a poller has come to. Raises LedgerError."""
         return self._ledger.cursor(source, poller)
 
+    @property
+    def refused(self) -> int:
+        """Series that are counted and not sent, because a limit keeps them out of the store."""
+        return len(self._resolver.out)
+
     def status(self) -> dict[str, object]:
         """For the status page; JSON-ready."""
         return {
@@ -198,6 +203,7 @@ class Committer:
             "epoch": self._epoch,
             "commits": int(self._monitor.value(DURATION)),
             "outbox_rows": self.outbox.rows,
+            "refused_series": self.refused,
             "waiting": len(self._waiting) + len(self._busy),
             "problem": self.problem,
         }
@@ -210,7 +216,7 @@ class Committer:
         for caller in callers:
             try:
                 items.append((caller, self._item(caller)))
-            except ValueError as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 caller.error = CollectError("observation", f"what it observed does not fit its families: {error}")
         try:
             committed = await self._written([item for _, item in items], now)
@@ -247,11 +253,15 @@ class Committer:
         feeds = {caller.feed.name: caller.feed for caller in callers}
         totals: dict[str, list[Update]] = {}
         for (source, shape, labels), cells in committed.totals.items():
-            family = self._resolver.families[feeds[source], shape]
+            family = self._resolver.families.get((feeds[source], shape))
+            if family is None:  # its source was taken away meanwhile
+                continue
             value = tuple(cells) if family.buckets else cells[0]
             totals.setdefault(source, []).append(Update(family, labels, value, now, LEDGER))
         for source, updates in totals.items():
             await self._apply(feeds[source], Collected(updates), now, 0.0)
+            for update in updates:
+                self._resolver.applied(feeds[source], update.family, update.labels)
         is_new = False
         for caller, result in zip(callers, committed.results, strict=True):
             if isinstance(result, Taken):

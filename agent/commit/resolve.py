@@ -14,6 +14,9 @@ OVERFLOW = "overflow"
 ROOM = 0.9
 """The share of a source's `max_series` that series with labels of their own may take; the rest is for what they fold into."""
 
+MOST_OUT = 100_000
+"""Refused series that are remembered."""
+
 Series = tuple[Family, tuple[str, ...]]
 
 
@@ -31,6 +34,8 @@ class Resolver:
         """Series that this batch brings to each feed."""
         self._now = 0.0
         self._new: set[tuple[Feed, Series]] = set()
+        self.out: set[tuple[Feed, Series]] = set()
+        """Series that the store has refused. While it can take none, receivers are not told where they begin."""
         self.folded: Counter[str] = Counter()
         """Observations that went into an overflow, by source; whoever counts them takes them away."""
 
@@ -63,6 +68,7 @@ class Resolver:
         self._shapes = {key: shape for key, shape in self._shapes.items() if key[0] is not feed}
         self.families = {key: family for key, family in self.families.items() if key[0] is not feed}
         self._projects = {key: series for key, series in self._projects.items() if key[0] is not feed}
+        self.out = {key for key in self.out if key[0] is not feed}
 
     def _add(self, feed: Feed, increment: Increment, project: str) -> Add:
         family, labels, value = increment
@@ -76,7 +82,18 @@ class Resolver:
         if not live and (feed, (family, labels)) not in self._new:
             self._new.add((feed, (family, labels)))
             self._coming[feed] += _width(family)
-        return Add(SeriesId(feed.name, self.shape(feed, family), labels), value, not live, project)
+        born = not live and not ((feed, (family, labels)) in self.out and self._refuses(feed, _width(family)))
+        return Add(SeriesId(feed.name, self.shape(feed, family), labels), value, born, project)
+
+    def _refuses(self, feed: Feed, width: int) -> bool:
+        return bool(feed.max_series and feed.series + width > feed.max_series) or self._store.is_full(width)
+
+    def applied(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> None:
+        """The store was given it; note whether it has taken it."""
+        if self.is_live(feed, family, labels):
+            self.out.discard((feed, (family, labels)))
+        elif len(self.out) < MOST_OUT:
+            self.out.add((feed, (family, labels)))
 
     def _touch(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> bool:
         """Whether the store has it; it then does not end before the transaction does."""

@@ -296,7 +296,7 @@ class Flusher:
             if first not in extras:
                 extras[first] = [
                     extra._replace(rendered=replace(extra.rendered, payload=bytes(extra.rendered.payload)))
-                    for extra in self._tables.extras(view, rows)
+                    for extra in self._tables.extras(view, rows, this.timestamp_ms - 1)
                 ]
             for rendered, newest, events in extras[first]:
                 if rendered.samples:

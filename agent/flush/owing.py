@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -12,6 +13,8 @@ from agent.store.page import Rendered
 from agent.store.pages import View
 from agent.store.store import Store
 from agent.store.table import Feed, Table
+
+log = logging.getLogger(__name__)
 
 
 class Owing(Protocol):
@@ -53,8 +56,8 @@ class Tables:
         self._store = store
         self._apart: dict[tuple[str, Shape], Table] = {}
 
-    def extras(self, view: View, rows: Sequence[Outgoing]) -> Iterator[Extra]:
-        """Requests with these rows: birth rows first, then events."""
+    def extras(self, view: View, rows: Sequence[Outgoing], latest_ms: int) -> Iterator[Extra]:
+        """Requests with these rows: birth rows first, none of them later than `latest_ms`, then events."""
         known = {
             (feed.name, Shape(*feed.identity(table.family))): table
             for feed in self._store.feeds.values()
@@ -63,19 +66,27 @@ class Tables:
         }
         for events in (False, True):
             chosen = [row for row in rows if row.event is events]
-            newest = max((row.timestamp_ms for row in chosen), default=0)
-            for rendered in view.beside([self._once(row, known) for row in chosen]):
+            newest = max((row.timestamp_ms if events else min(row.timestamp_ms, latest_ms) for row in chosen), default=0)
+            for rendered in view.beside(self._chosen(chosen, known, latest_ms)):
                 yield Extra(rendered, newest, events)
 
-    def _once(self, row: Outgoing, known: dict[tuple[str, Shape], Table]) -> Once:
-        source, shape, labels = row.series
-        table = known.get((source, shape)) or self._apart.get((source, shape))
-        if table is None:
-            table = self._apart[source, shape] = _table(source, shape)
-        cells = row.cells
-        value = table.cells(tuple(cells) if len(cells) > 1 else cells[0])
-        exemplar = Exemplar(row.exemplar, cells[0], row.timestamp_ms) if row.exemplar else None
-        return Once(table, labels, value, row.timestamp_ms, exemplar)
+    def _chosen(self, rows: Sequence[Outgoing], known: dict[tuple[str, Shape], Table], latest_ms: int) -> Iterator[Once]:
+        for row in rows:
+            source, shape, labels = row.series
+            table = known.get((source, shape)) or self._apart.get((source, shape))
+            try:
+                if table is None:
+                    table = self._apart[source, shape] = _table(source, shape)
+                value = table.cells(tuple(row.cells) if len(row.cells) > 1 else row.cells[0])
+            except ValueError as error:
+                log.error("a row of the outbox cannot be sent, and is left out: %s", error)
+                continue
+            if row.event:
+                exemplar = Exemplar(row.exemplar, row.cells[0], row.timestamp_ms) if row.exemplar else None
+                yield Once(table, labels, value, row.timestamp_ms, exemplar, True)
+            elif next(self._store.elsewhere(table, labels), None) is None:
+                # A clock that was put right since must not let a series begin after its samples.
+                yield Once(table, labels, value, min(row.timestamp_ms, latest_ms))
 
 
 def _table(source: str, shape: Shape) -> Table:

@@ -34,6 +34,7 @@ MIGRATIONS = (
 )
 """One step each: the first makes version 1 of an empty file."""
 VERSION = len(MIGRATIONS)
+TABLES = ("meta", "keys", "shapes", "series", "outbox", "sinks", "cursors", "notes")
 
 _UNUSABLE = (
     sqlite3.SQLITE_CANTOPEN,
@@ -125,6 +126,8 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
             raise sqlite3.DatabaseError(found)
     for number in range(version, VERSION):
         connection.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+    for table in TABLES:  # one that is missing is damage
+        connection.execute(f"SELECT 1 FROM {table} LIMIT 0")
     try:
         for (text,) in connection.execute("SELECT text FROM shapes"):
             Shape.parse(text)

@@ -72,12 +72,13 @@ class Sources:
         """End its tasks, then its series: a scrape target's at once, others at the next flush."""
         running = self.running[name]
         await running.life.end()
+        del self.running[name]  # no delivery comes in any more, and those that did are counted before its families go
+        await self._committer.idle()
         groups = {group for _, group in running.feed.tables}
         self._store.remove_feed(running.feed)
         self._committer.forget(running.feed)
         await self._flusher.end_groups(groups)
         self._monitor.forget("source", name)
-        del self.running[name]
 
     async def end_all(self) -> None:
         """End every poll loop and let go of connections; series stay: a restart is not a disappearance."""

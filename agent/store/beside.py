@@ -13,8 +13,8 @@ from agent.store.page import PAGE_BYTES, PAGE_RECORDS, Rendered
 from agent.store.table import Table
 from agent.wire import remote_write
 
-Encode = Callable[[Table, tuple[str, ...]], Sequence[Any]]
-"""A row's records in a view's format, in wire order; none for a series that is not sent."""
+Encode = Callable[[Table, tuple[str, ...], bool], Sequence[Any]]
+"""A row's records in a view's format, in wire order; none for a series that is not sent. The last says whether it is an event."""
 
 
 class Once(NamedTuple):
@@ -27,6 +27,8 @@ class Once(NamedTuple):
     """As `Table.cells` makes them."""
     timestamp_ms: int
     exemplar: Exemplar | None = None
+    event: bool = False
+    """Whether it stands alone; else it says where a series of the store begins."""
 
 
 def written(make: Callable[[], Body], encode: Encode, rows: Iterable[Once]) -> Iterator[Rendered]:
@@ -35,7 +37,7 @@ def written(make: Callable[[], Body], encode: Encode, rows: Iterable[Once]) -> I
     parts: list[tuple[int, array[float], int]] = []
     records = 0
     for row in rows:
-        found = encode(row.table, row.labels)
+        found = encode(row.table, row.labels, row.event)
         if not found:
             continue
         if records and (records + row.table.width > PAGE_RECORDS or body.size > PAGE_BYTES):

@@ -92,8 +92,12 @@ class View:
 
     def beside(self, rows: Iterable[Once]) -> Iterator[Rendered]:
         """Samples with times of their own, beside the pages, in requests of a page's size at the most."""
-        encode = self._encoder.encode if self.relabelling is None else self.relabelling.once
-        return written(_BODIES[self.protocol], encode, rows)
+        return written(_BODIES[self.protocol], self._once, rows)
+
+    def _once(self, table: Table, labels: tuple[str, ...], is_event: bool) -> Sequence[Any]:
+        if self.relabelling is None:
+            return self._encoder.encode(table, labels)
+        return self.relabelling.once(table, labels, is_event)
 
     def forget(self, table: Table) -> None:
         """Drop what is kept for a table whose feed is gone."""

@@ -119,10 +119,16 @@ class Relabelling:
         form = self._shape(table, found)
         return self._encoder.encode(form, tuple([found[name] for name in form.family.labels]))
 
-    def once(self, table: Table, labels: Sequence[str]) -> Sequence[Any]:
-        """The records of a series that is sent beside the pages; none for one that is not sent."""
+    def once(self, table: Table, labels: tuple[str, ...], is_event: bool) -> Sequence[Any]:
+        """The records of a series that is sent beside the pages; none for one that is not sent.
+
+        Where rules make one series of several rows, only the row that sends it says where it begins.
+        """
         found = relabelled(table, labels, self._rules)
         if isinstance(found, Refusal):
+            return []
+        place = (table, table.index.get(labels, -1))
+        if self.claims is not None and not is_event and self.claims.owner(place, series_of(table, found)) is not None:
             return []
         form = self._shape(table, found)
         return self._encoder.encode(form, tuple([found[name] for name in form.family.labels]))

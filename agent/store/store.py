@@ -72,6 +72,7 @@ class Store:
         self._catalog = Catalog()
         self.tables = self._catalog.tables
         self.scopes = self._catalog.scopes
+        self.elsewhere = self._catalog.elsewhere
         self._strings: dict[str, str] = {}
         self._room = Room()
 

@@ -15,6 +15,8 @@ from agent.sources.github.payload import Job, Repository, Run
 
 CLOCKS_SECONDS = 2.0
 """GitHub's own clocks disagree by so much: jobs are created up to two seconds after they started."""
+FUTURE_SECONDS = 3600.0
+"""An end that is further ahead of the agent's clock is none."""
 NEVER_RAN = ("startup_failure", "action_required", "skipped", "stale")
 """Conclusions of runs whose times say nothing."""
 NOWHERE = Context("", "", "", "", {}, 0.0, False)
@@ -66,6 +68,8 @@ class Counting:
     def job(self, ended: Pending, context: Context | None) -> Counted:
         """One job; `context` None: its run never became known."""
         families, job, repository = self._families, ended.job, ended.repository
+        if job.completed is not None and job.completed > ended.since + FUTURE_SECONDS:
+            job = job._replace(completed=None)  # it cannot have ended yet
         labels = self._job_labels(job, repository, context)
         status = (*labels, job.conclusion or "other")
         increments = [Increment(families.job_run_total, status, 1)]

@@ -136,7 +136,8 @@ class Deliveries:
         if not 0 < self._found_until.get(owner, 0.0) - now <= HOOKS_SECONDS:
             hooks = await self._api.every(f"{owner}/hooks")
             self._found[owner] = tuple(f"{owner}/hooks/{hook['id']}/deliveries" for hook in hooks if _is_ours(hook))
-            self._found_until[owner] = now + HOOKS_SECONDS
+            # One that is made later has to be found soon: its deliveries count from then on.
+            self._found_until[owner] = now + HOOKS_SECONDS if self._found[owner] else 0.0
         if not self._found[owner]:
             raise CollectError(
                 "missing", "there is no active webhook that sends workflow_run or workflow_job; add one, or its id"

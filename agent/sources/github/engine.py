@@ -54,7 +54,7 @@ class Engine:
         self._labeller = Labeller(options.labels)
         self._prices = Prices(options.cost)
         self._counting = Counting(host, families, self._labeller, self._prices, events=options.events)
-        self._include, self._exclude = tuple(options.include), tuple(options.exclude)
+        self._include, self._exclude = ([pattern.casefold() for pattern in found] for found in (options.include, options.exclude))
         self._join_seconds = options.join_seconds
         self._runs, self._present, self._unsettled = Runs(), Present(), Unsettled()
         self._now = 0.0
@@ -69,9 +69,10 @@ class Engine:
 
     def wants(self, repository: str) -> bool:
         """Whether a repository, owner/name, is counted at all."""
-        if any(fnmatchcase(repository, pattern) for pattern in self._exclude):
+        name = repository.casefold()  # GitHub's names are the same in either case
+        if any(fnmatchcase(name, pattern) for pattern in self._exclude):
             return False
-        return not self._include or any(fnmatchcase(repository, pattern) for pattern in self._include)
+        return not self._include or any(fnmatchcase(name, pattern) for pattern in self._include)
 
     def restore(self, notes: Mapping[str, str], now: float = 0.0) -> None:
         """Go on where an earlier life ended; broken notes are left out.

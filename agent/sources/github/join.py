@@ -89,7 +89,9 @@ class Runs:
         note may not have been committed."""
         old = self._contexts.get(run_id)
         if old is not None:
-            new = new._replace(starts={**old.starts, **new.starts}, is_done=new.is_done or old.is_done)
+            is_later = max(new.starts, default=0) > max(old.starts, default=0)
+            is_done = new.is_done or (old.is_done and not is_later)
+            new = new._replace(starts={**old.starts, **new.starts}, is_done=is_done)
         self._contexts[run_id] = new
         self._contexts.move_to_end(run_id)
         yield Note(f"run:{run_id}", json.dumps(new, separators=(",", ":")))

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agent import plugin
 from agent.net.options import ConnectionOptions, empty_is_none
-from agent.plugin import CountingOptions, Network, SecretText, Section
+from agent.plugin import CountingOptions, LabelName, Network, SecretText, Section
 from agent.secret import Secret
 
 MAX_CUSTOM_LABELS = 16
@@ -67,6 +67,14 @@ class WebhookOptions(plugin.WebhookOptions):
     allow_github_networks: bool = Field(
         default=False, description="accept deliveries from the addresses that GitHub names at /meta, asked for once a day"
     )
+
+    @field_validator("secret", "secrets")
+    @classmethod
+    def _no_blanks(cls, found: Any) -> Any:
+        for secret in found if isinstance(found, list) else [found]:
+            if secret and not secret.reveal().strip():
+                raise ValueError("a secret of blanks is none")
+        return found
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
@@ -127,6 +135,14 @@ class Rewrite(Section):
 
     regex: Pattern = Field(description="what the whole text has to match")
     replacement: str = Field(description="the text instead; \\1 = the first group", max_length=200)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        try:
+            re.sub(self.regex, self.replacement, "")
+        except (re.error, IndexError) as error:
+            raise ValueError(f"replacement does not fit regex: {error}") from error
+        return self
 
 
 class RefRule(Section):
@@ -198,7 +214,7 @@ class Options(CountingOptions, ConnectionOptions):
     metric_prefix: str = Field(
         "github_", description="put in front of every metric name of this source", pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$"
     )
-    custom_labels: dict[str, str] = Field(
+    custom_labels: dict[LabelName, str] = Field(
         default_factory=dict, max_length=MAX_CUSTOM_LABELS, description="labels added to every series of this source"
     )
     url: str = Field(
@@ -222,7 +238,7 @@ class Options(CountingOptions, ConnectionOptions):
     names: dict[str, Annotated[str, Field(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]] = Field(
         default_factory=dict, description="other names for metrics, such as job_run_total: jobs_total; without the prefix"
     )
-    label_names: dict[str, Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]] = Field(
+    label_names: dict[str, LabelName] = Field(
         default_factory=dict, description="other names for labels, such as repository: repo"
     )
     buckets: BucketsOptions = Field(default_factory=BucketsOptions, description="buckets of the histograms")
@@ -242,8 +258,16 @@ class Options(CountingOptions, ConnectionOptions):
         given = [key for key in ("token", "token_file", "app") if getattr(self, key)]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} are both set; keep one")
-        if self.deliveries.hooks and not given:
-            raise ValueError("deliveries.hooks takes a token or an App to read them with; set token, token_file or app")
+        for key, is_set in (
+            ("deliveries.hooks", self.deliveries.hooks),
+            ("webhook.allow_github_networks", self.webhook.allow_github_networks),
+            ("runners.enabled", self.runners.enabled),
+            ("repositories", self.repositories),
+            ("organizations", self.organizations),
+            ("users", self.users),
+        ):
+            if is_set and not given:
+                raise ValueError(f"{key} takes a token or an App; set token, token_file or app")
         if any(hook.app for hook in self.deliveries.hooks) and self.app is None:
             raise ValueError("the App's own webhook can be read by the App alone; set app")
         return self
