@@ -94,7 +94,9 @@ class WebhookOptions(Section):
     trusted_proxies: list[Network] = Field(
         default_factory=list, description="networks of reverse proxies whose X-Forwarded-For is believed"
     )
-    max_per_second: float = Field(default=0.0, ge=0, description="deliveries accepted a second, on average; 0 = no limit")
+    max_per_second: float = Field(
+        default=0.0, ge=0, description="requests a second, signed or not, on average; 0 = no limit; name the allowed networks too"
+    )
 
 
 class SinkOptions(Section):

@@ -248,3 +248,11 @@ def test_a_ledger_that_lacks_a_table_is_set_aside(tmp_path: Path) -> None:
     database.close()
 
     assert "no such table" in Book(tmp_path / "ledger").ledger.problem
+
+
+def test_a_ledger_that_is_removed_under_the_agent_takes_nothing_more(tmp_path: Path) -> None:
+    book = Book(tmp_path / "ledger")
+    (tmp_path / "ledger").unlink()
+
+    with pytest.raises(LedgerError, match="removed or replaced"):
+        book.commit(item(counted("k", (series(), 1))))

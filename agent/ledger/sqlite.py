@@ -53,6 +53,7 @@ class SqliteLedger:
         self._database, self.problem = schema.opened(path) if copy_of is None else (schema.copied(copy_of), "")
         """`problem`: why the file of an earlier life was set aside, or ""."""
         self._rows = Rows(self._database)
+        self._file = _identity(path)
         self.last_flush_ms = self._rows.meta("last_flush_ms")
 
     def lease(self) -> int:
@@ -228,6 +229,8 @@ class SqliteLedger:
         """A transaction; `epoch` must be the newest lease's."""
         with self._lock:
             shapes = len(self._rows.known)
+            if _identity(self.path) != self._file:
+                raise LedgerError(f"the ledger {self.path} was removed or replaced under the agent; restart it")
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 if epoch is not None and self._rows.meta("epoch") != epoch:
@@ -247,3 +250,12 @@ class SqliteLedger:
                 self._database.execute("ROLLBACK")
         except sqlite3.Error:  # a disk that is gone: the next transaction tells
             pass
+
+
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """Which file it is, for good; None = none."""
+    try:
+        found = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)

@@ -177,7 +177,8 @@ class Engine:
         context = self._runs.context(job.run_id)
         is_known = context is not None and context.knows(job.attempt)
         if not must and not (is_known and (self._is_carried(job, context) or self._is_told(ended))):
-            found.notes += self._runs.hold(ended)
+            if job.id not in self._unsettled:
+                found.notes += self._runs.hold(ended)
             return
         was_held = self._runs.pending(job.id) is not None
         found.notes += self._runs.counted(job.id)

@@ -20,6 +20,10 @@ class Unsettled:
         """Job id -> (the first turn that tells it, as what)."""
         self._turn = 1
 
+    def __contains__(self, job_id: int) -> bool:
+        """Whether a job was counted, and the ledger may not have it yet: its note must not become another's."""
+        return job_id in self._jobs
+
     def add(self, job_id: int, counted: Counted) -> None:
         """It was counted just now."""
         self._jobs[job_id] = (self._turn, counted)
