@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +113,15 @@ class Rig:
 
     def _hasten(self) -> None:
         self.hastened += 1
+
+
+@asynccontextmanager
+async def committing(rig: Rig) -> AsyncIterator[Rig]:
+    """The rig while its committer runs."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(rig.committer.run)
+        yield rig
+        tasks.cancel_scope.cancel()
 
 
 def samples(block: Block) -> list[Sample]:
