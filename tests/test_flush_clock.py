@@ -146,3 +146,19 @@ async def test_a_group_waits_for_a_leap_to_be_believed_too() -> None:
     await bench.flusher.flush_group("target", bench.wall())
 
     assert len(lane.items) == 1
+
+
+async def test_a_flush_that_is_brought_forward_comes_soon_and_the_next_an_interval_later() -> None:
+    bench = Bench(interval=60.0)
+    lane = bench.lane()
+    bench.put({"a": 1.0})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.flusher.run)
+        await anyio.sleep(30)
+        bench.put({"a": 2.0})
+        bench.flusher.hasten()
+        bench.flusher.hasten()
+        await anyio.sleep(100)
+        tasks.cancel_scope.cancel()
+
+    assert [round(at) for at in lane.times] == [1, 30, 90]
