@@ -24,10 +24,10 @@ from tests.servers import free_port
 pytestmark = pytest.mark.anyio
 
 
-def lane_to(url: str, monitor: SelfMonitor) -> tuple[Lane[Block], PostSink]:
+def lane_to(url: str, monitor: SelfMonitor, seconds: float) -> tuple[Lane[Block], PostSink]:
     options = remote_write.Options.model_validate({"url": f"{url}/api/v1/write"})
     sink = remote_write.build("vm", options, Context(time.time, "job", "me", "cipush/test"))
-    policy = Policy(timeout_seconds=0.1)
+    policy = Policy(timeout_seconds=seconds)
     return Lane("vm", sink, MemoryQueue(1 << 20), policy, monitor, time.time, Random(1), Hosts()), sink
 
 
@@ -47,22 +47,25 @@ async def test_a_block_survives_a_receiver_that_misbehaves(answer: Answer, code:
     monitor, given = SelfMonitor(), block(1, 2)
 
     async with loopback.receiver(answer) as receiver, anyio.create_task_group() as group:
-        lane, sink = lane_to(receiver.url, monitor)
+        lane, sink = lane_to(receiver.url, monitor, 0.3 if code == "timeout" else 30.0)
         group.start_soon(lane.run)
         lane.offer(given)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await lane.drained()
         group.cancel_scope.cancel()
     await sink.aclose()
 
-    assert [request.endswith(b"\r\n\r\n" + given.payload) for request in receiver.requests] == [True, True]
-    assert (monitor.value(report.REQUESTS, ("vm", code)), monitor.value(report.REQUESTS, ("vm", "204"))) == (1, 1)
+    # On a busy machine a good answer may be too late as well.
+    times = int(monitor.value(report.REQUESTS, ("vm", code)))
+    assert times == 1 or (code == "timeout" and times > 1)
+    assert [request.endswith(b"\r\n\r\n" + given.payload) for request in receiver.requests] == [True] * (times + 1)
+    assert monitor.value(report.REQUESTS, ("vm", "204")) == 1
     assert monitor.value(report.SENT, ("vm",)) == 2
 
 
 async def test_a_receiver_that_is_down_at_the_start_is_retried() -> None:
     monitor = SelfMonitor()
-    lane, sink = lane_to(f"http://127.0.0.1:{free_port()}", monitor)
+    lane, sink = lane_to(f"http://127.0.0.1:{free_port()}", monitor, 30.0)
 
     async with anyio.create_task_group() as group:
         group.start_soon(lane.run)
