@@ -78,6 +78,8 @@ class Pipeline(NamedTuple):
     coverage: float | None = None
     merge_request: int = 0
     """Number of the merge request in its project; 0 = none."""
+    merge_request_state: str = ""
+    """opened, closed, locked or merged; "" = not known."""
     upstream: Upstream | None = None
 
     @property

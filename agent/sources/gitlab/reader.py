@@ -38,7 +38,7 @@ class Reader(Protocol):
         """All jobs, retried ones too, of these pipelines, by pipeline id. Raises CollectError as `changed` does."""
         ...
 
-    async def pipelines(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Pipeline | None | CollectError]:
+    async def pipelines(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Pipeline | CollectError | None]:
         """Pipelines by id; None = there is none (any more). Raises CollectError as `changed` does."""
         ...
 
