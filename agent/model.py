@@ -171,6 +171,10 @@ class Collected:
     """Beside the updates, for few series have one. One that the store has already is not new."""
     problem: str = ""
     """What people should know though the collect succeeded, such as why a target is down; status pages show it."""
+    again: bool = False
+    """There is more to be had at once: the next collect does not wait for its turn."""
+    wake: Sequence[str] = ()
+    """Of a delivery: names of the source's pollers that should collect soon, for there is something new for them."""
 
 
 Collect = Callable[[object], Awaitable[Collected]]

@@ -40,6 +40,8 @@ FAMILIES = (UP, LAST_SUCCESS, DURATION, ERRORS, COLLECTS, SERIES, FUTURE)
 
 BUG = "bug"
 """The kind of a failure that no source should have."""
+HASTE_SECONDS = 1.0
+"""From what wakes a loop to its collect: it comes in bursts."""
 _AT = itemgetter(Update._fields.index("at"))
 
 
@@ -101,6 +103,8 @@ class PollLoop:
         self._knows_cursor = not poller.durable
         self._scopes: Collection[str] = ()
         """What the last collect reported."""
+        self._again = False
+        self._woken = anyio.Event()
         self._transition = Transition(log)
         monitor.add(FUTURE, (feed.name,), 0)
         self.last_success: float | None = None
@@ -113,12 +117,29 @@ class PollLoop:
         while True:
             await self.collect()
             now = anyio.current_time()
-            due += self.poller.interval_seconds * max(1, int((now - due) // self.poller.interval_seconds) + 1)
-            await anyio.sleep_until(due)
+            if self._again:
+                due = now
+                await checkpoint()
+                continue
+            if due <= now:
+                due += self.poller.interval_seconds * (int((now - due) // self.poller.interval_seconds) + 1)
+            await self._wait(due - now)
+
+    def hasten(self) -> None:
+        """There is something new for it: collect soon, and then on the interval as before."""
+        self._woken.set()
+
+    async def _wait(self, seconds: float) -> None:
+        """Until it is due, or a little after it was hastened."""
+        with anyio.move_on_after(seconds):
+            await self._woken.wait()
+            await anyio.sleep(HASTE_SECONDS)
+        self._woken = anyio.Event()
 
     async def collect(self) -> bool:
         """One collect, applied; False when it failed. A failed or cancelled collect changes nothing."""
         begun = anyio.current_time()
+        self._again = False
         found = await self._ask()
         self.collects += 1
         self._monitor.add(COLLECTS, self._labels)
@@ -133,6 +154,7 @@ class PollLoop:
             self._knows_cursor = not self.poller.durable
             self._failed(Failure("ledger" if isinstance(error, LedgerError) else error.kind, str(error)))
             return False
+        self._again = found.again
         self._succeeded(found.problem)
         return True
 

@@ -275,3 +275,34 @@ async def test_updates_from_the_future_are_refused_and_counted() -> None:
 
     assert source.store.total_series == 1
     assert source.monitor.value(poll.FUTURE, ("s",)) == 1
+
+
+async def test_a_collect_that_has_more_is_followed_by_the_next_at_once() -> None:
+    source = Source(Collected(again=True), Collected(again=True), Collected())
+
+    with anyio.move_on_after(15):
+        await source.loop.run()
+
+    assert [at - source.begun[0] for at in source.begun] == [0, 0, 0, 10]
+
+
+async def test_a_failed_collect_waits_for_its_turn_whatever_the_one_before_said() -> None:
+    source = Source(Collected(again=True), CollectError("status", "no"))
+
+    with anyio.move_on_after(15):
+        await source.loop.run()
+
+    assert [at - source.begun[0] for at in source.begun] == [0, 0, 10]
+
+
+async def test_a_loop_that_is_hastened_collects_a_second_later_and_then_on_its_interval() -> None:
+    source = Source()
+
+    with anyio.move_on_after(22):
+        async with anyio.create_task_group() as group:
+            group.start_soon(source.loop.run)
+            await anyio.sleep(4)
+            for _ in range(3):
+                source.loop.hasten()
+
+    assert [at - source.begun[0] for at in source.begun] == [0, 5, 10, 20]

@@ -56,6 +56,9 @@ class Hooks:
         if found is None or hook.source is not found.source:  # type: ignore[comparison-overlap]  # two Protocols of one object
             raise DeliveryError(503, "the source was replaced meanwhile")
         await self._committer.commit(found.feed, collected)
+        for loop in found.loops:
+            if loop.poller.name in collected.wake:
+                loop.hasten()
 
 
 def _hook(name: str, found: RunningSource) -> Hook | None:
