@@ -13,6 +13,7 @@ from agent import __version__
 from agent.config import effective
 from agent.model import SKEW_SECONDS, Protocol
 from agent.sources.anklet_view import lines as anklet_lines
+from agent.sources.base import Remarking
 from agent.store.explain import explain_view
 from agent.store.inspect import explain, series, stats
 from agent.store.pages import View
@@ -114,6 +115,7 @@ class AgentView:
                     "type": running.options.type,
                     "series": running.feed.series,
                     "pollers": [loop.status(now) for loop in running.loops],
+                    "remarks": list(running.source.remarks()) if isinstance(running.source, Remarking) else [],
                 }
                 for name, running in runtime.sources.running.items()
             ],

@@ -23,7 +23,7 @@ from tests.servers import free_port
 STATUS: dict[str, Any] = {
     "version": "0.1.0", "pid": 12, "instance": "ci-3", "uptime_seconds": 7300.5, "ready": True,
     "degraded": ["sink vm: retrying: connect: refused\x1b[31m"],
-    "sources": [{"name": "host", "type": "host", "series": 83, "pollers": [
+    "sources": [{"name": "host", "type": "host", "series": 83, "remarks": ["dora is off: free"], "pollers": [
         {"name": "host", "interval_seconds": 15.0, "up": True, "last_success_age_seconds": 3.2, "last_error": ""}]}],
     "sinks": [{"name": "vm", "type": "remote_write", "state": "retrying", "samples_sent": 1234567, "samples_dropped": 0,
                "queue_samples": 40, "oldest_pending_age_seconds": 130.0, "last_error": "connect: refused\nnow\x07"}],
@@ -244,6 +244,10 @@ def test_status_says_what_becomes_of_a_queue(facts: dict[str, object], words: st
     sink = {"name": "vm", "queue_samples": 40, **facts}
 
     assert f"  {words}  " in status_text({**STATUS, "sinks": [sink]})
+
+
+def test_status_has_a_line_for_what_a_source_remarks() -> None:
+    assert "  host: dora is off: free" in status_text(STATUS).splitlines()
 
 
 def test_status_has_a_line_for_every_sink_and_poller() -> None:

@@ -21,7 +21,7 @@ VOID = {"meta", "br", "hr", "link", "img", "input"}
 def source(**changes: Any) -> dict[str, Any]:
     """One poller's source as /api/status shows it."""
     poller = {"name": "host", "up": True, "last_success_age_seconds": 3.2, "last_error": "", **changes}
-    return {"name": "host", "type": "host", "series": 1234, "pollers": [poller]}
+    return {"name": "host", "type": "host", "series": 1234, "remarks": ["<b>dora</b> is off"], "pollers": [poller]}
 
 
 def sink(**changes: Any) -> dict[str, Any]:
@@ -220,3 +220,7 @@ async def test_the_real_status_has_all_that_the_page_asks_for() -> None:
     runtime = Runtime(loaded, lambda: loaded, StateDir(None), lambda: START)
 
     assert {"vm", "host", "new", "not yet"} <= set(Reader(page(runtime.view.status())).words)
+
+
+def test_what_a_source_remarks_is_text() -> None:
+    assert "<li>host: &lt;b&gt;dora&lt;/b&gt; is off</li>" in page(status())

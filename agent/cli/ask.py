@@ -132,6 +132,7 @@ def status_text(answer: Mapping[str, Any]) -> str:
         *_table(_SINK_HEAD, map(_sink, answer.get("sinks") or ())),
         "",
         *_table(_SOURCE_HEAD, _pollers(answer.get("sources") or ())),
+        *_remarks(answer.get("sources") or ()),
     ]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -179,6 +180,12 @@ def _pollers(sources: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
                 f"{_duration(age)} ago" if age is not None else "never",
                 clean(str(poller.get("last_error") or "-"))[:100],
             )
+
+
+def _remarks(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for source in sources:
+        for remark in source.get("remarks") or ():
+            yield f"  {source.get('name')}: {clean(str(remark))}"
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]] | map[Sequence[str]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from agent.relabel.options import limits_of, rules_of
 from agent.secret import redact
 from agent.sinks import SINKS
 from agent.sources import SOURCES
+from agent.sources.base import Remarking
 
 SOURCE_SECONDS = 30.0
 """Longest time for one source's answers."""
@@ -33,18 +34,22 @@ def context(loaded: Loaded) -> plugin.Context:
     return plugin.Context(time.time, agent.job, agent.instance or "check", f"cipush/{__version__}")
 
 
-def offline(loaded: Loaded, environ: Mapping[str, str]) -> None:
-    """Build everything without starting it. Raises ConfigError with every problem."""
+def offline(loaded: Loaded, environ: Mapping[str, str]) -> str:
+    """Build everything without starting it; what sources remark, as YAML comments. Raises ConfigError with every problem."""
+    remarks = []
     problems = _state_problems(resolve_state_dir(loaded.config, environ), loaded)
     for section, registry, entries in (("sinks", SINKS, loaded.config.sinks), ("sources", SOURCES, loaded.config.sources)):
         for name, options in entries.items():
             try:
-                plugin.load(registry, options.type).build(name, options, context(loaded))
+                built = plugin.load(registry, options.type).build(name, options, context(loaded))
+                if isinstance(built, Remarking):
+                    remarks += [f"# source {name}: {remark}\n" for remark in built.remarks()]
             except ConfigError as error:
                 origin = loaded.origins.get(f"{section}.{name}")
                 problems += [f"{origin}: {problem}" if origin else problem for problem in error.problems]
     if problems:
         raise ConfigError(problems)
+    return "".join(remarks)
 
 
 def _state_problems(path: Path | None, loaded: Loaded) -> list[str]:
@@ -107,6 +112,8 @@ async def _source(name: str, options: Any, loaded: Loaded, say: Say, failed: lis
             say(f"source {name}, poller {poller.name}: {'ok' if works else 'FAILED'}: {redact(words)}")
             if not works:
                 failed.append(f"source {name}")
+        for remark in source.remarks() if isinstance(source, Remarking) else ():
+            say(f"source {name}: {redact(remark)}")
     finally:
         await source.aclose()
 

@@ -172,9 +172,9 @@ def check(online: bool, **flags: Any) -> None:
         from agent import config
         from agent.cli import check as cli_check
 
-        cli_check.offline(loaded, environ)
+        remarks = cli_check.offline(loaded, environ)
         click.echo(config.effective(loaded), nl=False)
-        click.echo(cli_check.views(loaded), nl=False)
+        click.echo(cli_check.views(loaded) + remarks, nl=False)
         if online:
             cli_check.online(loaded, click.echo)
 

@@ -36,6 +36,15 @@ class Hooked(Protocol):
 
 
 @runtime_checkable
+class Remarking(Protocol):
+    """A source that has something to say of itself though nothing is wrong."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """One line each, such as which part of it is off and why; at rest what its configuration alone tells."""
+        ...
+
+
+@runtime_checkable
 class Counting(Protocol):
     """A source with observations: what it counts goes on after a restart."""
 

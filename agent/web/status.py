@@ -117,7 +117,9 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
         for source in sources
         for poller in source["pollers"]
     )
-    return _table("Sources", ["name", "poller", "state", "series", "last success", "last error"], rows)
+    remarks = [f"<li>{_text(source['name'])}: {_text(remark)}</li>" for source in sources for remark in source["remarks"]]
+    listed = f"<ul>{''.join(remarks)}</ul>" if remarks else ""
+    return _table("Sources", ["name", "poller", "state", "series", "last success", "last error"], rows) + listed
 
 
 def _store(store: Mapping[str, Any], flush: Mapping[str, Any], ledger: Mapping[str, Any]) -> str:
