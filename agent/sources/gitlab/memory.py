@@ -1,0 +1,82 @@
+"""What one poller of pipelines knows: its cursor, what it is in the middle of, and what one collect brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agent.model import Note, Observation
+from agent.sources.gitlab.objects import Pipeline
+from agent.sources.gitlab.progress import Progress
+
+MAX_SEEN = 500_000
+"""Pipelines that are remembered as counted; the oldest are forgotten first and cost another reading."""
+
+
+@dataclass
+class Memory:
+    """What is known beside the cursor; worth something only while commits succeed."""
+
+    progress: Progress
+    since: dict[int, int] = field(default_factory=dict)
+    """By project id: from which second on it is counted."""
+    todo: dict[int, list[Pipeline]] = field(default_factory=dict)
+    """By project id: changed pipelines that are still to be read in full and counted, the oldest last."""
+    stuck: set[int] = field(default_factory=set)
+    """Projects of which something could not be read in full: they stay behind."""
+    seen: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """By pipeline id: (updated, status) of those that were counted as they are."""
+    looked: dict[int, float] = field(default_factory=dict)
+    """By id of a pipeline that has not ended: when it was last read in full, by the agent's clock."""
+
+    def count(self, pipeline: Pipeline, now: float) -> None:
+        """It was read in full and counted as far as it can be."""
+        self.seen.pop(pipeline.id, None)
+        self.seen[pipeline.id] = (pipeline.updated, pipeline.status)
+        self.looked.pop(pipeline.id, None)
+        if not pipeline.is_final:
+            self.looked[pipeline.id] = now
+        if len(self.seen) > MAX_SEEN:
+            del self.seen[next(iter(self.seen))]
+        if len(self.looked) > MAX_SEEN:
+            del self.looked[next(iter(self.looked))]
+
+    def reached(self, project_id: int) -> None:
+        """Nothing of a project is left to do: it is as far as the others, unless something could not be read."""
+        self.todo.pop(project_id, None)
+        if project_id not in self.stuck:
+            self.progress.late.pop(project_id, None)
+        self.stuck.discard(project_id)
+
+
+class Digest(Protocol):
+    """What the engine made of something."""
+
+    @property
+    def observations(self) -> Sequence[Observation]:
+        """What happened."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        """What has to be known again after a restart."""
+        ...
+
+
+@dataclass
+class Gathered:
+    """What one collect brings."""
+
+    observations: list[Observation] = field(default_factory=list)
+    notes: dict[str, Note] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, digest: Digest) -> None:
+        """The engine made that of something."""
+        self.observations += digest.observations
+        self.notes.update({note.key: note for note in digest.notes})
+
+    def note(self, key: str, value: str | None) -> None:
+        """One more note; None = it is to be forgotten."""
+        self.notes[key] = Note(key, value)

@@ -1,0 +1,76 @@
+"""Which of GitLab's two APIs is asked: GraphQL, or REST where there is no GraphQL to be had."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+from agent.errors import CollectError
+from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
+from agent.sources.gitlab.reader import Found, Reader
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 86400.0
+"""After how long GraphQL is tried again where it was refused."""
+REFUSED = "graphql"
+"""The kind of the error that says that it cannot be had at all."""
+
+T = TypeVar("T")
+
+
+class Either:
+    """A reader that asks by GraphQL until that is refused, then by REST; it tries GraphQL again once a day."""
+
+    def __init__(self, name: str, graphql: Reader, rest: Reader, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._graphql = graphql
+        self._rest = rest
+        self._clock = clock
+        self._rest_until = 0.0
+
+    @property
+    def uses_graphql(self) -> bool:
+        """Whether the next question goes there."""
+        return not 0.0 < self._rest_until - self._clock() <= AGAIN_SECONDS
+
+    async def changed(self, projects: Sequence[Project], after: int) -> Found:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.changed(projects, after))
+
+    async def jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> dict[int, list[Job] | CollectError]:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.jobs(wanted))
+
+    async def pipelines(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Pipeline | CollectError | None]:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.pipelines(wanted))
+
+    async def unfinished(self, projects: Sequence[Project]) -> Found:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.unfinished(projects))
+
+    async def heads(self, projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.heads(projects, branches=branches, tags=tags))
+
+    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.reports(wanted))
+
+    async def _ask(self, question: Callable[[Reader], Awaitable[T]]) -> T:
+        if not self.uses_graphql:
+            return await question(self._rest)
+        try:
+            answer = await question(self._graphql)
+        except CollectError as error:
+            if error.kind != REFUSED:
+                raise
+            self._rest_until = self._clock() + AGAIN_SECONDS
+            log.warning(
+                "source %s: %s; asking by REST, which takes far more requests; trying GraphQL again in a day", self._name, error
+            )
+            return await question(self._rest)
+        self._rest_until = 0.0
+        return answer

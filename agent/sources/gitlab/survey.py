@@ -1,0 +1,226 @@
+"""What there is to read: which projects, and which of their pipelines have changed since they were read last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from agent.sources.gitlab.engine import Engine
+from agent.sources.gitlab.memory import Gathered, Memory
+from agent.sources.gitlab.objects import Pipeline, Project
+from agent.sources.gitlab.options import Options, ProjectOptions
+from agent.sources.gitlab.progress import OVERLAP_SECONDS
+from agent.sources.gitlab.reader import Found, Reader
+
+RETRY_SECONDS = 6 * 3600.0
+"""After how long a project is asked again that is gone or may not be read."""
+HEADS_SECONDS = 1800.0
+"""How old the list of branches and tags may become."""
+FOLLOW_SECONDS = 900.0
+"""After how long without news a pipeline that has not ended is asked for by its number: it may have been deleted."""
+FOLLOWED_AT_ONCE = 24
+"""Pipelines asked for so at a poll."""
+JOINED_AT_ONCE = 100
+"""Projects whose first reading is asked for together."""
+SINCE = "since:"
+"""Notes: from which second on the project of that number is counted."""
+
+Known = Mapping[int, tuple[Project, ProjectOptions]]
+"""Projects and the rules for them, by id."""
+
+
+class Listed(Protocol):
+    """What discovery found."""
+
+    @property
+    def projects(self) -> Known:
+        """By id."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read, one line each."""
+        ...
+
+
+class Discovery(Protocol):
+    """Which projects there are."""
+
+    async def projects(self) -> Listed:
+        """All that are read now. Raises CollectError where there is nothing."""
+        ...
+
+
+class Survey:
+    """Asks what there is; remembers which projects there are and when they answered."""
+
+    def __init__(self, reader: Reader, discovery: Discovery, engine: Engine, options: Options) -> None:
+        self._reader = reader
+        self._discovery = discovery
+        self._engine = engine
+        self._jobs = options.collectors.jobs
+        self._max_gap = options.max_gap_seconds
+        self._retry: dict[int, float] = {}
+        self._heads_at = 0.0
+        self.projects: Known = {}
+        """All that are read."""
+        self.active: dict[int, float] = {}
+        """By project id: when something of it was last seen to change, by the agent's clock."""
+        self.confirmed: dict[int, float] = {}
+        """By project id: when it last answered."""
+
+    def forget(self) -> None:
+        """Nothing of what was asked has been committed."""
+        self._heads_at = 0.0
+
+    async def everything(self, memory: Memory, now: float, gathered: Gathered) -> None:
+        """What is to be read of all projects goes to `memory.todo`. Raises CollectError where nothing can be read."""
+        await self._list(memory, gathered)
+        due = [project for project, _ in self.projects.values() if self._is_due(project.id, now)]
+        await self._join([project for project in due if project.id not in memory.since], memory, now, gathered)
+        due = [project for project in due if project.id in memory.since]
+        dates = await self._ask(due, memory, now, gathered)
+        await self._follow(memory, now, gathered)
+        if not 0 <= now - self._heads_at < HEADS_SECONDS:
+            await self._heads(due, memory, now, gathered)
+            self._heads_at = now
+        if not dates:
+            return
+        progress = memory.progress
+        before, progress.mark = progress.mark, int(min(dates)) - OVERLAP_SECONDS
+        for number in memory.since:
+            if number in memory.todo or self.confirmed.get(number) != now:
+                progress.late.setdefault(number, before)
+            else:
+                progress.late.pop(number, None)
+
+    async def some(self, numbers: Sequence[int], memory: Memory, now: float, gathered: Gathered) -> None:
+        """The same for a few projects; how far the others are stays as it is."""
+        due = [self.projects[number][0] for number in numbers if number in memory.since and number in self.projects]
+        await self._ask([project for project in due if self._is_due(project.id, now)], memory, now, gathered)
+
+    def _is_due(self, number: int, now: float) -> bool:
+        return not 0 < self._retry.get(number, 0.0) - now <= RETRY_SECONDS
+
+    async def _list(self, memory: Memory, gathered: Gathered) -> None:
+        """Which projects there are, under which names, by which rules."""
+        listed = await self._discovery.projects()
+        gathered.problems += listed.problems
+        before, self.projects = self.projects, listed.projects
+        for number, known in listed.projects.items():
+            if number in memory.since and before.get(number) != known:
+                self._engine.watch(*known, memory.since[number])
+        if listed.problems:  # what is not there may only not have been read
+            return
+        for number in [number for number in memory.since if number not in listed.projects]:
+            del memory.since[number]
+            memory.progress.late.pop(number, None)
+            self.confirmed.pop(number, None)
+            self.active.pop(number, None)
+            gathered.add(self._engine.forget(number))
+            gathered.note(f"{SINCE}{number}", None)
+
+    async def _join(self, joined: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
+        """Register what has not ended of projects that are new to the agent; one that was just made counts whole."""
+        progress, begun = memory.progress, min(memory.since.values(), default=0)
+        for first in range(0, len(joined), JOINED_AT_ONCE):
+            batch = joined[first : first + JOINED_AT_ONCE]
+            found = await self._reader.unfinished(batch)
+            self._failed(found, now, gathered)
+            progress.mark = progress.mark or int(found.date) - OVERLAP_SECONDS
+            for project in batch:
+                if project.id not in found.pipelines:
+                    continue
+                is_newborn = bool(begun) and project.created >= begun
+                since = project.created if is_newborn else int(found.date)
+                memory.since[project.id] = since
+                gathered.note(f"{SINCE}{project.id}", str(since))
+                progress.late[project.id] = since - (0 if is_newborn else OVERLAP_SECONDS)
+                self._engine.watch(*self.projects[project.id], since)
+                if not is_newborn:
+                    gathered.add(self._engine.register(project.id, found.pipelines[project.id], now))
+
+    async def _ask(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> list[float]:
+        """What has changed in these projects since their marks; when GitLab answered, by its own clock."""
+        groups: dict[int, list[Project]] = {}
+        for project in projects:
+            mark = max(memory.progress.of(project.id), int(now - self._max_gap))
+            groups.setdefault(mark, []).append(project)
+        dates = []
+        for mark, group in sorted(groups.items()):
+            found = await self._reader.changed(group, mark)
+            dates.append(found.date)
+            self._failed(found, now, gathered)
+            for project in group:
+                if project.id in found.pipelines:
+                    self._found(project, found, memory, now)
+        return dates
+
+    def _found(self, project: Project, found: Found, memory: Memory, now: float) -> None:
+        """One project's changed pipelines."""
+        number, path = project.id, found.paths.get(project.id, project.path)
+        if path != project.path:
+            known = (project._replace(path=path), self.projects[number][1])
+            self.projects = {**self.projects, number: known}
+            self._engine.watch(*known, memory.since[number])
+        self.confirmed[number] = now
+        news = [pipeline for pipeline in found.pipelines[number] if self._is_news(pipeline, memory, now)]
+        if any(memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status) for pipeline in news):
+            self.active[number] = now
+        _add(memory, number, news)
+        if number not in memory.todo:
+            memory.reached(number)
+
+    def _is_news(self, pipeline: Pipeline, memory: Memory, now: float) -> bool:
+        """Whether it is to be read in full: it has changed, or its jobs may have."""
+        if memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status):
+            return True
+        if pipeline.is_final or not self._jobs.enabled:
+            return False
+        return now - memory.looked.get(pipeline.id, 0.0) >= self._jobs.interval_seconds
+
+    async def _follow(self, memory: Memory, now: float, gathered: Gathered) -> None:
+        """Ask for pipelines that have not ended, and of which nothing was heard for long, by their numbers."""
+        wanted: dict[Project, list[int]] = {}
+        left = FOLLOWED_AT_ONCE
+        for number, (project, _) in self.projects.items():
+            quiet = [one for one in self._engine.unfinished(number) if now - memory.looked.get(one, 0.0) >= FOLLOW_SECONDS]
+            if quiet and number in memory.since and number not in memory.todo and left > 0:
+                wanted[project] = quiet[:left]
+                left -= len(wanted[project])
+        if not wanted:
+            return
+        answers = await self._reader.pipelines(wanted)
+        for project, numbers in wanted.items():
+            for number in numbers:
+                memory.looked[number] = now
+            found = [pipeline for number in numbers if isinstance(pipeline := answers.get(number), Pipeline)]
+            _add(memory, project.id, found)
+            for number in numbers:
+                if number in answers and answers[number] is None:
+                    gathered.add(self._engine.gone(project.id, number))
+
+    async def _heads(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
+        """Which branches and tags there are, and what ran last on them."""
+        found = await self._reader.heads(projects, branches=True, tags=True)
+        self._failed(found, now, gathered)
+        for number, pipelines in found.pipelines.items():
+            self._engine.heads(number, pipelines, now)
+            shown = [pipeline for pipeline in pipelines if self._engine.is_shown(number, pipeline)]
+            _add(memory, number, [pipeline for pipeline in shown if pipeline.id not in memory.seen])
+
+    def _failed(self, found: Found, now: float, gathered: Gathered) -> None:
+        """Projects that could not be read: some are left alone for hours, the others are asked at the next poll."""
+        for number, error in found.failed.items():
+            if error.kind in ("missing", "forbidden"):
+                self._retry[number] = now + RETRY_SECONDS
+            path = self.projects[number][0].path if number in self.projects else number
+            gathered.problems.append(f"project {path}: {error}")
+
+
+def _add(memory: Memory, number: int, pipelines: Sequence[Pipeline]) -> None:
+    """More to do for a project; of one pipeline what was said last."""
+    if not pipelines:
+        return
+    todo = {pipeline.id: pipeline for pipeline in (*memory.todo.get(number, ()), *pipelines)}
+    memory.todo[number] = sorted(todo.values(), key=lambda pipeline: (pipeline.updated, pipeline.id), reverse=True)

@@ -1,0 +1,202 @@
+"""The pipelines and jobs of every project, read from the API: each that ended is counted, whenever it began.
+
+A poll asks for what has changed since the last one, a hundred projects a request, then for the jobs of the pipelines
+that did. What is found is worked through in portions, so that a long absence of the agent shows in metrics at once and
+nothing is asked twice; the cursor tells which projects are behind. A project that is new to the agent has what has not
+ended registered, so that it counts when it ends; what had ended before does not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import anyio
+
+from agent.errors import CollectError
+from agent.model import Collected
+from agent.net.words import escaped
+from agent.plugin import Context
+from agent.sources.gitlab.engine import Engine
+from agent.sources.gitlab.memory import Gathered, Memory
+from agent.sources.gitlab.objects import Job, Pipeline, Project
+from agent.sources.gitlab.options import Options
+from agent.sources.gitlab.progress import Progress, progress_of
+from agent.sources.gitlab.reader import Reader
+from agent.sources.gitlab.survey import SINCE, Survey
+
+log = logging.getLogger(__name__)
+
+PORTION = 400
+"""Pipelines whose jobs are asked for together."""
+MAX_OBSERVATIONS = 10_000
+"""A collect that has so many ends, and the next goes on at once."""
+PORTION_SECONDS = 5.0
+"""So does one that has taken so long."""
+SAVE_SECONDS = 600.0
+"""How far the stored cursor may lag behind while nothing is counted."""
+MAX_PROBLEMS = 5
+"""Named on the status page; of the others the number."""
+
+
+class Sync:
+    """A durable poller's collect. `name` is the source's."""
+
+    def __init__(self, name: str, reader: Reader, survey: Survey, engine: Engine, options: Options, context: Context) -> None:
+        self._name = name
+        self._reader = reader
+        self._survey = survey
+        self._engine = engine
+        self._options = options
+        self._context = context
+        self._memory = Memory(Progress())
+        self._cursor: object = ...  # no cursor is equal to it
+        self._saved = 0.0
+        self._full_at = 0.0
+        self._hinted: set[int] = set()
+
+    def hint(self, project_id: int) -> None:
+        """There is something new in a project: a collect that is brought forward asks for it alone."""
+        self._hinted.add(project_id)
+
+    async def collect(self, cursor: object) -> Collected:
+        """Count what ended since `cursor`. Raises CollectError where nothing at all could be read."""
+        begun, now, gathered = anyio.current_time(), self._context.clock(), Gathered()
+        self._adopt(cursor, gathered)
+        memory = self._memory
+        self._cursor = ...  # what a collect that is cancelled or fails has changed in memory is given up
+        if not memory.todo:
+            await self._look(now, gathered)
+        again = True
+        while memory.todo and again:
+            again = await self._portion(cursor, now, gathered)
+            if len(gathered.observations) >= MAX_OBSERVATIONS or anyio.current_time() - begun > PORTION_SECONDS:
+                break
+        return self._collected(cursor, now, gathered, again=again)
+
+    def _adopt(self, cursor: object, gathered: Gathered) -> None:
+        """Go on where the cursor says; another than was returned last means that nothing since then is committed."""
+        if cursor == self._cursor:
+            return
+        progress, problem = progress_of(cursor)
+        if problem:
+            log.warning("source %s: %s", self._name, problem)
+            gathered.problems.append(problem)
+        self._memory, self._full_at, self._saved = Memory(progress), 0.0, 0.0
+        self._survey.forget()
+        if progress.mark:
+            self._memory.since = dict(_since_of(self._context.recall(self._name)))
+        for number, known in self._survey.projects.items():
+            if number in self._memory.since:
+                self._engine.watch(*known, self._memory.since[number])
+
+    async def _look(self, now: float, gathered: Gathered) -> None:
+        """Find what is to be read: of all projects on the interval, in between of those that somebody hinted at."""
+        hinted, self._hinted = self._hinted, set()
+        if 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0:
+            await self._survey.some(sorted(hinted), self._memory, now, gathered)
+            return
+        await self._survey.everything(self._memory, now, gathered)
+        self._full_at = now
+
+    async def _portion(self, cursor: object, now: float, gathered: Gathered) -> bool:
+        """Read and count the oldest of what is to be read; False where nothing more can be read now.
+
+        Raises CollectError where that is all that came of this collect.
+        """
+        memory, left = self._memory, PORTION
+        wanted: dict[Project, list[Pipeline]] = {}
+        for number, pipelines in list(memory.todo.items()):
+            if number not in self._survey.projects:
+                memory.reached(number)
+                continue
+            taken = [pipelines.pop() for _ in range(min(left, len(pipelines)))]
+            wanted[self._survey.projects[number][0]] = taken
+            left -= len(taken)
+            if not left:
+                break
+        try:
+            jobs = await self._jobs(wanted)
+        except CollectError as error:
+            for project, pipelines in wanted.items():
+                memory.todo[project.id] += reversed(pipelines)
+            if not gathered.observations and not gathered.notes:
+                self._cursor = cursor  # nothing has to be committed for what is in memory
+                raise
+            gathered.problems.append(str(error))
+            return False
+        for project, pipelines in wanted.items():
+            self._count(project, pipelines, jobs, now, gathered)
+            if not memory.todo.get(project.id):
+                memory.reached(project.id)
+        await self._reports(wanted)
+        return True
+
+    async def _jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> Mapping[int, list[Job] | CollectError]:
+        return await self._reader.jobs(wanted) if wanted and self._options.collectors.jobs.enabled else {}
+
+    def _count(
+        self,
+        project: Project,
+        pipelines: Sequence[Pipeline],
+        jobs: Mapping[int, list[Job] | CollectError],
+        now: float,
+        gathered: Gathered,
+    ) -> None:
+        """What was read of one project; a pipeline whose jobs could not be read is left for the next poll."""
+        read, found = [], {}
+        for pipeline in pipelines:
+            own = jobs.get(pipeline.id)
+            if isinstance(own, CollectError):
+                self._memory.stuck.add(project.id)
+                gathered.problems.append(f"project {project.path}, jobs of pipeline {pipeline.id}: {own}")
+                continue
+            read.append(pipeline)
+            if own is not None:
+                found[pipeline.id] = own
+            self._memory.count(pipeline, now)
+        if read:
+            gathered.add(self._engine.take(project.id, read, found, now))
+
+    async def _reports(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> None:
+        """Test reports of what has ended and is shown."""
+        if not self._options.collectors.test_reports.enabled:
+            return
+        ended = {
+            project: [one.id for one in pipelines if one.is_final and self._engine.is_shown(project.id, one)]
+            for project, pipelines in wanted.items()
+        }
+        asked = {project: numbers for project, numbers in ended.items() if numbers}
+        if not asked:
+            return
+        found = await self._reader.reports(asked)
+        for project, numbers in asked.items():
+            self._engine.reports(project.id, {number: found[number] for number in numbers if number in found})
+
+    def _collected(self, cursor: object, now: float, gathered: Gathered, *, again: bool) -> Collected:
+        """All of it, and the cursor: a new one where something was counted, or the stored one is old."""
+        progress = self._memory.progress
+        text = cursor
+        if gathered.observations or gathered.notes or not 0 <= now - self._saved < SAVE_SECONDS:
+            progress.turn += 1
+            text, self._saved = progress.text(), now
+        self._cursor = text
+        said = [escaped(problem) for problem in gathered.problems]
+        more = f"; and {len(said) - MAX_PROBLEMS} more" if len(said) > MAX_PROBLEMS else ""
+        return Collected(
+            observations=gathered.observations,
+            notes=list(gathered.notes.values()),
+            cursor=text,
+            problem="; ".join(said[:MAX_PROBLEMS]) + more,
+            again=again and bool(self._memory.todo),
+        )
+
+
+def _since_of(notes: Mapping[str, str]) -> dict[int, int]:
+    """From which second on the project of that number is counted."""
+    found = {}
+    for key, value in notes.items():
+        number = key.removeprefix(SINCE)
+        if number != key and number.isascii() and number.isdecimal() and value.isascii() and value.isdecimal():
+            found[int(number)] = int(value)
+    return found
