@@ -1,0 +1,301 @@
+"""One request to GitLab and its whole answer: bounded in size, time and rate, counted, tried again where that may help."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from urllib.parse import urljoin, urlsplit
+
+import anyio
+import httpx
+
+from agent.backoff import Backoff
+from agent.errors import CollectError
+from agent.net.client import Client
+from agent.net.credentials import CredentialError
+from agent.net.fetch import read
+from agent.net.push import http_date
+from agent.net.words import escaped, failure
+from agent.sources.gitlab.limits import Gate, Limits
+
+TRIES = 3
+"""Of a request that fails in a way that may pass within seconds."""
+MAX_BYTES = 64 << 20
+"""Five thousand jobs have three megabytes; a test report with every case may have tens."""
+DURATION_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets of request durations; GitLab gives up after 30 seconds to a minute."""
+GRAPHQL = "graphql"
+"""The endpoint of GraphQL in labels."""
+MAX_ENDPOINTS = 100
+"""Different endpoints in labels; further ones are `other`."""
+_WORDS_BYTES = 64 << 10
+"""Of a refusal only so much is read."""
+_REDIRECTS = (301, 302, 307, 308)
+_PASSING = (500, 502, 503, 504)
+_KNOWN = frozenset(
+    {
+        "access_requests",
+        "access_tokens",
+        "analytics",
+        "approvals",
+        "branches",
+        "bridges",
+        "commits",
+        "compare",
+        "contributors",
+        "count",
+        "deploy_tokens",
+        "deployments",
+        "dora",
+        "environments",
+        "files",
+        "geo",
+        "groups",
+        "issues",
+        "jobs",
+        "languages",
+        "latest",
+        "memberships",
+        "merge_requests",
+        "metadata",
+        "metrics",
+        "namespaces",
+        "notes",
+        "personal_access_tokens",
+        "pipelines",
+        "projects",
+        "releases",
+        "repository",
+        "reviewers",
+        "self",
+        "service_accounts",
+        "statistics",
+        "subgroups",
+        "tags",
+        "test_report",
+        "test_report_summary",
+        "tree",
+        "user",
+        "users",
+        "variables",
+        "version",
+    }
+)
+"""Words of paths that are no names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    endpoint: str
+    """What it is called in labels."""
+    content: bytes | None = None
+    max_bytes: int = MAX_BYTES
+    """What the answer may have at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+    next: str
+    """Address of the next page, "" = this is the last."""
+    date: float
+    """The server's clock, seconds since the epoch; the agent's where it does not tell."""
+
+    @property
+    def words(self) -> str:
+        """The body as text for people and for telling kinds of refusal."""
+        return escaped(self.body[:4096].decode("utf-8", "replace"))
+
+
+@dataclass(slots=True)
+class Durations:
+    """How long answers took, as a histogram row wants it."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(DURATION_SECONDS) + 1))
+    """How many were within each of DURATION_SECONDS and not within a smaller one; the last: longer."""
+    total: float = 0.0
+    """Seconds, all together."""
+
+    def took(self, seconds: float) -> None:
+        """One more."""
+        self.counts[bisect_left(DURATION_SECONDS, seconds)] += 1
+        self.total += seconds
+
+
+class Calls:
+    """Requests to one instance over `client`, all that the source makes.
+
+    `clock` gives seconds since the epoch, `seconds` is the patience with one request, `at_once` bounds their number.
+    """
+
+    def __init__(
+        self, client: Client, clock: Callable[[], float], limits: Limits, random: Random, *, seconds: float, at_once: int
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._seconds = seconds
+        self._random = random
+        self._turn = anyio.Semaphore(at_once)
+        self.limits = limits
+        self.gate = Gate()
+        self.requests: dict[tuple[str, str, str], int] = {}
+        """By method, endpoint, and status code or a word where there was none; since the agent's start."""
+        self.durations: dict[tuple[str, str], Durations] = {}
+        """By method and endpoint."""
+
+    async def send(self, request: Request, tries: int = TRIES) -> Reply:
+        """The answer to one request; for GET a redirect within the instance is followed once: projects are renamed.
+
+        Raises CollectError: `rate_limit` for a refusal because of a limit that lasts, `auth` while no token is taken;
+        `connect`, `timeout`, `size`, `encoding` where there is no whole answer; `status` for 5xx.
+        """
+        request = replace(request, endpoint=self._known(request.endpoint))
+        reply = await self._tried(request, tries)
+        if reply.status in _REDIRECTS and request.method == "GET":
+            target = _joined(request.url, reply.headers.get("location", ""))
+            if _origin(target) != _origin(request.url):
+                raise CollectError("status", f"HTTP {reply.status}: a redirect to another host, which is not followed")
+            reply = await self._tried(replace(request, url=target), tries)
+        if reply.status == 429:
+            raise CollectError("rate_limit", f"HTTP 429 {reply.words}")
+        if reply.status >= 500:
+            raise CollectError("status", f"HTTP {reply.status} {reply.words}".strip())
+        return reply
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _tried(self, request: Request, tries: int) -> Reply:
+        backoff = Backoff(self._random)
+        for left in reversed(range(tries)):
+            try:
+                reply = await self._once(request)
+            except CollectError as error:
+                if error.kind != "connect" or not left:
+                    raise
+            else:
+                if not left or (reply.status not in _PASSING and reply.status != 429):
+                    return reply
+                if reply.status == 429:
+                    continue  # the limits know how long to wait
+            await anyio.sleep(backoff.failed())
+        raise AssertionError("the last try returns or raises")
+
+    async def _once(self, request: Request) -> Reply:
+        async with self._turn:
+            await anyio.sleep(self.limits.reserve(anyio.current_time()))
+            await self._unblocked(request.endpoint)
+            begun = anyio.current_time()
+            self.gate.check(begun, self._clock())
+            try:
+                with anyio.fail_after(self._seconds):
+                    reply = await self._answer(request)
+            except TimeoutError as error:
+                self._failed(request, "timeout", begun)
+                raise CollectError("timeout", f"no whole answer within {self._seconds:g} s") from error
+            except httpx.HTTPError as error:
+                self._failed(request, "connect", begun)
+                raise CollectError("connect", _reason(error)) from error
+            except CollectError as error:
+                self._count(request, error.kind)
+                raise
+            self._note(request, reply, begun)
+            return reply
+
+    async def _unblocked(self, endpoint: str) -> None:
+        """Wait until the instance wants requests again; what others are told meanwhile counts as well."""
+        wait = self.limits.blocked(endpoint, anyio.current_time())
+        while wait:
+            await anyio.sleep(wait)
+            wait = self.limits.blocked(endpoint, anyio.current_time())
+
+    async def _answer(self, request: Request) -> Reply:
+        body = bytearray()
+        headers = {**request.headers, "Accept-Encoding": "gzip"}
+        async with self._client.stream(request.method, request.url, headers, request.content) as response:
+            if response.status_code < 300:
+                await read(response, request.max_bytes, body.extend)
+            else:
+                await _begin(response, body)
+            following = response.links.get("next", {}).get("url", "")
+            date = http_date(response.headers.get("date"))
+            return Reply(
+                response.status_code,
+                dict(response.headers),
+                bytes(body),
+                _joined(request.url, following) if following else "",
+                self._clock() if date is None else date,
+            )
+
+    def _note(self, request: Request, reply: Reply, begun: float) -> None:
+        now = anyio.current_time()
+        self._count(request, str(reply.status))
+        self.durations.setdefault((request.method, request.endpoint), Durations()).took(now - begun)
+        words = reply.words if reply.status in (401, 429) else ""
+        self.limits.answered(request.endpoint, reply.status, reply.headers, words, begun, now)
+        if reply.status == 401:
+            self.gate.refused(words, begun, now)
+        elif reply.status < 429:
+            self.gate.opened()
+
+    def _failed(self, request: Request, word: str, begun: float) -> None:
+        self._count(request, word)
+        self.limits.troubled(begun, anyio.current_time())
+
+    def _count(self, request: Request, code: str) -> None:
+        key = (request.method, request.endpoint, code)
+        self.requests[key] = self.requests.get(key, 0) + 1
+
+    def _known(self, endpoint: str) -> str:
+        """`endpoint`, or `other` where there would be too many."""
+        seen = {known for _, known, _ in self.requests}
+        return endpoint if endpoint in seen or len(seen) < MAX_ENDPOINTS else "other"
+
+
+def endpoint_of(path: str) -> str:
+    """A path as a label: what is no word of the API's own becomes `:id`; /projects/:id/pipelines/:id/jobs."""
+    parts = path.partition("?")[0].strip("/").split("/")[:12]
+    return "/" + "/".join(part if part in _KNOWN else ":id" for part in parts)
+
+
+async def _begin(response: httpx.Response, body: bytearray) -> None:
+    """The beginning of a body that only says what is wrong; a broken or endless one is as good as none."""
+    try:
+        await read(response, _WORDS_BYTES, body.extend)
+    except CollectError:
+        body.clear()
+
+
+def _joined(url: str, reference: str) -> str:
+    """Where a reference leads to; what is none leads nowhere."""
+    try:
+        return urljoin(url, reference)
+    except ValueError:
+        return "nowhere:"
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return "", None, None
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.TransportError) and not isinstance(error, CredentialError):
+        return f"no whole answer: {failure(error)[1]}"
+    return escaped(str(error)) or type(error).__name__
