@@ -1,0 +1,102 @@
+"""What those who collect ask of the client, and how many questions they ask at one time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import anyio
+
+from agent.errors import CollectError
+
+MAX_PAGES = 100
+"""Pages of one list."""
+FOR_ALL = frozenset({"auth", "connect", "rate_limit"})
+"""Kinds of errors that the next question would run into as well."""
+_NO_PARAMS: Mapping[str, str] = {}
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Answer(Protocol):
+    """What the API answered."""
+
+    @property
+    def data(self) -> Any:
+        """The JSON."""
+        ...
+
+    @property
+    def next(self) -> str:
+        """What to ask for the next page; "" = this is the last."""
+        ...
+
+    @property
+    def date(self) -> float:
+        """The server's clock, seconds since the epoch."""
+        ...
+
+
+class Api(Protocol):
+    """GETs of the REST API."""
+
+    async def get(self, path: str, params: Mapping[str, str] = ..., /) -> Answer:
+        """What is at a path under /api/v4, or at an `Answer.next`. Raises CollectError."""
+        ...
+
+
+async def pages(api: Api, path: str, params: Mapping[str, str] = _NO_PARAMS, *, most: int = MAX_PAGES) -> tuple[list[Any], float]:
+    """The items of a list, and the server's clock when it told the first.
+
+    Raises CollectError as the client does, and kind `size` for a list that does not end within `most` pages.
+    """
+    answer = await api.get(path, params)
+    found, date = items(answer.data, path), answer.date
+    for _ in range(most - 1):
+        if not answer.next:
+            break
+        answer = await api.get(answer.next)
+        found += items(answer.data, path)
+    if answer.next:
+        raise CollectError("size", f"{path}: the list has more than {most} pages")
+    return found, date
+
+
+def items(data: object, path: str) -> list[Any]:
+    """A page of a list. Raises CollectError, kind `json`, for what is none."""
+    if not isinstance(data, list):
+        raise CollectError("json", f"{path}: the answer is no list")
+    return data
+
+
+async def spread(asked: Sequence[T], ask: Callable[[T], Awaitable[R]], at_once: int) -> list[R | CollectError]:
+    """What came of each question, in their order; an error of the kinds `FOR_ALL` is the answer to those not yet asked."""
+    answers: dict[int, R | CollectError] = {}
+    todo = list(enumerate(asked))[::-1]
+    stop: list[CollectError] = []
+
+    async def work() -> None:
+        while todo:
+            place, question = todo.pop()
+            if stop:
+                answers[place] = stop[0]
+                continue
+            try:
+                answers[place] = await ask(question)
+            except CollectError as error:
+                answers[place] = error
+                if error.kind in FOR_ALL:
+                    stop.append(error)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(at_once, len(todo))):
+            group.start_soon(work)
+    return [answers[place] for place in range(len(asked))]
+
+
+def raise_if_all(answers: Sequence[object]) -> None:
+    """Raises the CollectError that kept every one of these questions from being answered, if one did."""
+    first = next((answer for answer in answers if isinstance(answer, CollectError) and answer.kind in FOR_ALL), None)
+    if first is not None and all(isinstance(answer, CollectError) for answer in answers):
+        raise first
