@@ -106,7 +106,7 @@ FAILURE_REASONS = (
 UNSTARTED_REASONS = ("stuck_or_timeout_failure", "missing_dependency_failure", "runner_unsupported", "no_matching_runner")
 """For one that no runner ever took."""
 
-SOURCES = (*("push",) * 8, "web", "api", "trigger", "chat", "webide", "external", "ondemand_dast_scan")
+SOURCES = (*("push",) * 8, "web", "api", "trigger", "chat", "webide", "external", "ondemand_dast_scan", "not_invented_yet")
 """What starts the pipelines of branches, as often as they stand here."""
 
 GROUPS = ("harbour", "harbour/cranes", "harbour/cranes/hooks", "orchard", "orchard/press", "lantern")
