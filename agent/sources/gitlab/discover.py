@@ -1,0 +1,165 @@
+"""Which projects there are to read: those named one by one, and those of groups, of users, and of the token itself.
+
+https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/groups/ (lists of projects).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
+
+from agent.errors import CollectError
+from agent.net.words import escaped
+from agent.sources.gitlab.asking import FOR_ALL, Api, items, spread
+from agent.sources.gitlab.objects import Project
+from agent.sources.gitlab.options import NamedProject, Options, ProjectOptions, Wildcard
+from agent.sources.gitlab.parsed import MalformedError, project_of, readable
+
+REFRESH_SECONDS = 1800.0
+"""How old a list may become."""
+RETRY_SECONDS = 300.0
+"""How soon one that could not be read is tried again."""
+MAX_PROJECTS = 10_000
+MAX_RAISED = 5
+"""Problems in the text of an error."""
+
+Entry = NamedProject | Wildcard
+
+
+class Listed(NamedTuple):
+    """The projects and the rules for each, by id."""
+
+    projects: Mapping[int, tuple[Project, ProjectOptions]]
+    problems: Sequence[str]
+    """What could not be read, one line each; what was there before is still in `projects`."""
+
+
+class _List(NamedTuple):
+    """What one entry of the configuration stands for, and when to look again."""
+
+    projects: tuple[Project, ...]
+    until: float
+    problem: str
+    kind: str = ""
+    """Of the error."""
+
+
+class Discovery:
+    """Lists projects, each entry of the configuration every half an hour. `clock`: seconds since the epoch."""
+
+    def __init__(self, api: Api, options: Options, clock: Callable[[], float], *, most: int = MAX_PROJECTS) -> None:
+        self._api = api
+        self._most = most
+        self._clock = clock
+        self._at_once = options.max_concurrent_requests
+        self._per_page = str(options.rest_page_size)
+        # A project that is found twice has the rules of the entry that comes first.
+        self._entries: tuple[Entry, ...] = (*options.projects, *options.wildcards)
+        self._lists: dict[int, _List] = {}
+        """By the entry's place."""
+        self.malformed: Counter[str] = Counter()
+        """Objects that could not be read, by kind."""
+
+    async def projects(self) -> Listed:
+        """All that are read now. Raises CollectError where there are none, and why is known."""
+        now = self._clock()
+        due = [place for place in range(len(self._entries)) if not self._is_fresh(place, now)]
+        for place, answer in zip(due, await spread(due, self._ask, self._at_once), strict=True):
+            self._lists[place] = self._failed(place, answer) if isinstance(answer, CollectError) else answer
+        found: dict[int, tuple[Project, ProjectOptions]] = {}
+        for place, entry in enumerate(self._entries):
+            for project in self._lists[place].projects:
+                found.setdefault(project.id, (project, entry))
+        problems = list(dict.fromkeys(known.problem for known in self._lists.values() if known.problem))
+        if problems and not found:
+            kind = next((known.kind for known in self._lists.values() if known.kind), "status")
+            raise CollectError(kind, "; ".join(problems[:MAX_RAISED]))
+        if len(found) > self._most:
+            problems.append(f"{len(found)} projects; only {self._most} are read: narrow the wildcards by owner or search")
+            found = dict(list(found.items())[: self._most])
+        return Listed(found, problems)
+
+    def _is_fresh(self, place: int, now: float) -> bool:
+        known = self._lists.get(place)
+        return known is not None and 0 < known.until - now <= REFRESH_SECONDS
+
+    def _failed(self, place: int, error: CollectError) -> _List:
+        """What an entry stood for before, and what is wrong now."""
+        before = self._lists.get(place)
+        return _List(before.projects if before else (), self._clock() + RETRY_SECONDS, self._words(place, error), error.kind)
+
+    def _words(self, place: int, error: CollectError) -> str:
+        """What is wrong, and what to do."""
+        if error.kind in FOR_ALL:
+            return f"projects cannot be listed: {error}"
+        entry = self._entries[place]
+        what = _title(entry)
+        if error.kind == "missing":
+            kind = "project" if isinstance(entry, NamedProject) else entry.owner.kind
+            return f"{what}: there is no such {kind}, or the token may not see it; check the full path, and who the token is for"
+        return f"{what}: {error}"
+
+    async def _ask(self, place: int) -> _List:
+        """What an entry stands for. Raises CollectError."""
+        entry = self._entries[place]
+        if isinstance(entry, NamedProject):
+            before = self._lists.get(place)
+            project = await self._named(entry.name, before.projects if before else ())
+            return _List((project,), self._clock() + REFRESH_SECONDS, "")
+        found, is_cut = await self._found(entry)
+        problem = f"{_title(entry)}: more than {self._most} projects; the others are not read" if is_cut else ""
+        return _List(found, self._clock() + REFRESH_SECONDS, problem)
+
+    async def _named(self, name: str, before: Sequence[Project]) -> Project:
+        """One project: by its id once that is known, for its name may change. Raises CollectError."""
+        if before:
+            try:
+                return await self._single(str(before[0].id))
+            except CollectError as error:
+                if error.kind != "missing":
+                    raise
+        return await self._single(quote(name, safe=""))
+
+    async def _single(self, key: str) -> Project:
+        data = (await self._api.get(f"/projects/{key}", {})).data
+        try:
+            return project_of(data)
+        except (MalformedError, TypeError, AttributeError) as error:
+            self.malformed["project"] += 1
+            raise CollectError("json", f"the answer is no project: {error}") from error
+
+    async def _found(self, wildcard: Wildcard) -> tuple[tuple[Project, ...], bool]:
+        """A wildcard's projects, and whether there are too many. Raises CollectError."""
+        path, params = _question(wildcard)
+        answer = await self._api.get(path, {"simple": "true", "per_page": self._per_page, **params})
+        found: dict[int, Project] = {}
+        while True:
+            page = readable("project", items(answer.data, path), project_of, self.malformed)
+            found.update({project.id: project for project in page})
+            if not answer.next or len(found) >= self._most:
+                return tuple(found.values())[: self._most], bool(answer.next) or len(found) > self._most
+            answer = await self._api.get(answer.next, {})
+
+
+def _question(wildcard: Wildcard) -> tuple[str, dict[str, str]]:
+    """Which list tells a wildcard's projects."""
+    owner = wildcard.owner
+    params = {} if wildcard.archived else {"archived": "false"}
+    if wildcard.search:
+        params["search"] = wildcard.search
+    if not owner.name:
+        # Beyond 50,000 projects GitLab lists by their ids only (https://docs.gitlab.com/api/rest/, "Keyset-based pagination").
+        return "/projects", {**params, "membership": "true", "pagination": "keyset", "order_by": "id", "sort": "asc"}
+    if owner.kind == "user":
+        return f"/users/{quote(owner.name, safe='')}/projects", params
+    subgroups = "true" if owner.include_subgroups else "false"
+    return f"/groups/{quote(owner.name, safe='')}/projects", {**params, "include_subgroups": subgroups, "with_shared": "false"}
+
+
+def _title(entry: Entry) -> str:
+    if isinstance(entry, NamedProject):
+        return f"project {escaped(entry.name)}"
+    owner = f"{entry.owner.kind} {escaped(entry.owner.name)}" if entry.owner.name else "wildcard of every project of the token"
+    return f"{owner} (search {escaped(entry.search)})" if entry.search else owner
