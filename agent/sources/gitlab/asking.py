@@ -1,13 +1,15 @@
-"""What those who collect ask of the client, and how many questions they ask at one time."""
+"""What those who collect ask of the client: lists to their end, and many questions at one time."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import anyio
 
 from agent.errors import CollectError
+from agent.sources.gitlab.parsed import seconds
 
 MAX_PAGES = 100
 """Pages of one list."""
@@ -61,6 +63,35 @@ async def pages(api: Api, path: str, params: Mapping[str, str] = _NO_PARAMS, *, 
     if answer.next:
         raise CollectError("size", f"{path}: the list has more than {most} pages")
     return found, date
+
+
+async def changes(api: Api, path: str, params: Mapping[str, str], after: int) -> tuple[list[Any], float]:
+    """The items of a list that were updated at or after a second, the oldest change first; and the server's clock.
+
+    The next page is asked for by time: what changes in the meantime moves to the list's end, and whatever comes after
+    it moves up, so that a page asked for by its number would begin too late. Raises CollectError as `pages` does.
+    """
+    begin, page, date = after - 1, 1, 0.0
+    found: dict[object, Any] = {}
+    for _ in range(MAX_PAGES):
+        asked = {"order_by": "updated_at", "sort": "asc", "updated_after": moment_of(begin), "page": str(page), **params}
+        answer = await api.get(path, asked)
+        date = date or answer.date
+        rows = items(answer.data, path)
+        latest = begin
+        for row in rows:
+            told = row if isinstance(row, dict) else {}
+            found[told.get("id") if isinstance(told.get("id"), int) else len(found) + 0.5] = row
+            latest = max(latest, (seconds(told.get("updated_at")) or 0) - 1)
+        if not answer.next:
+            return list(found.values()), date
+        begin, page = (latest, 1) if latest > begin else (begin, page + 1)
+    raise CollectError("size", f"{path}: the list has more than {MAX_PAGES} pages")
+
+
+def moment_of(second: int) -> str:
+    """As GitLab reads times."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def items(data: object, path: str) -> list[Any]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from agent.errors import CollectError
-from agent.sources.gitlab.asking import MAX_PAGES, Api, items, pages, raise_if_all, spread
+from agent.sources.gitlab.asking import Api, changes, items, pages, raise_if_all, spread
 from agent.sources.gitlab.objects import FINAL, Job, Pipeline, Project, Report
 from agent.sources.gitlab.options import Options
-from agent.sources.gitlab.parsed import MalformedError, job_of, readable, report_of, seconds, text, whole
+from agent.sources.gitlab.parsed import MalformedError, job_of, readable, report_of, text, whole
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.rest_details import CHILD, Details, Row, row_of
 from agent.sources.gitlab.rest_heads import MAX_HEADS, Shown, shown
@@ -144,24 +143,10 @@ class RestReader:
     # -- lists -----------------------------------------------------------------------------------------
 
     async def _since(self, project: Project, after: int, source: str) -> tuple[list[Row], float]:
-        """What has changed, the oldest change first.
-
-        The next page is asked for by time: what changes in the meantime moves to the list's end, and whatever comes
-        after it moves up, so that a page asked for by its number would begin too late.
-        """
-        path, begin, page, date = f"/projects/{project.id}/pipelines", after - 1, 1, 0.0
-        params = {"order_by": "updated_at", "sort": "asc", "per_page": self._per_page} | ({"source": source} if source else {})
-        found: dict[int, Row] = {}
-        for _ in range(MAX_PAGES):
-            answer = await self._api.get(path, {**params, "updated_after": _moment(begin), "page": str(page)})
-            date = date or answer.date
-            rows = list(readable("pipeline", items(answer.data, path), row_of, self.malformed))
-            found.update({row.id: row for row in rows})
-            if not answer.next:
-                return list(found.values()), date
-            latest = max((seconds(row.updated) or 0 for row in rows), default=0) - 1
-            begin, page = (latest, 1) if latest > begin else (begin, page + 1)
-        raise CollectError("size", f"{path}: the list has more than {MAX_PAGES} pages")
+        """What has changed."""
+        params = {"per_page": self._per_page} | ({"source": source} if source else {})
+        listed, date = await changes(self._api, f"/projects/{project.id}/pipelines", params, after)
+        return list(readable("pipeline", listed, row_of, self.malformed)), date
 
     async def _open(self, project: Project, source: str) -> tuple[list[Row], float]:
         """What has not ended: of a project with few pipelines the list of all tells, else there is a list for each status."""
@@ -329,8 +314,3 @@ class RestReader:
     ) -> None:
         """Ask what is good to know; what fails is asked again when it is needed again."""
         await spread(asked, ask, self._at_once)
-
-
-def _moment(second: int) -> str:
-    """As GitLab reads times."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
