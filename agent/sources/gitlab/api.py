@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -23,7 +23,7 @@ from agent.net.options import Tls, TransportOptions
 from agent.net.words import escaped
 from agent.plugin import Context
 from agent.secret import Secret
-from agent.sources.gitlab.calls import GRAPHQL, TRIES, Calls, Reply, Request, endpoint_of
+from agent.sources.gitlab.calls import GRAPHQL, PASSING, Calls, Reply, Request, endpoint_of
 from agent.sources.gitlab.limits import Limits
 from agent.sources.gitlab.options import Options
 
@@ -33,8 +33,7 @@ MAX_GRAPHQL_ERRORS = 100
 """Errors that are read of one answer; GitLab's validation stops after five, its resolvers have one for each field."""
 _COMPLEX = re.compile(r"which exceeds max (complexity|depth)|query is too (large|complex)", re.I)
 _TIMEOUT = re.compile(r"timed? ?-?out", re.I)
-_TRIES_OF_QUERIES = 1
-"""A query that GitLab could not answer is asked again in smaller pieces, which the caller knows how to make."""
+_BROKEN = re.compile(r"internal (server )?error", re.I)
 _log = logging.getLogger(__name__)
 
 Json = Mapping[str, Any]
@@ -108,7 +107,7 @@ class Gitlab:
         """
         url = f"{self._base}/api/v4{path}"
         url += f"?{urlencode(params, doseq=True)}" if params else ""
-        reply = await self._ask(Request("GET", url, {}, endpoint_of(path)), TRIES)
+        reply = await self._ask(Request("GET", url, {}, endpoint_of(path)), PASSING)
         where = path.partition("?")[0]
         _refusal(reply, where)
         return Answer(_json(reply, where), self._next(path, params, reply), reply.date)
@@ -139,7 +138,7 @@ class Gitlab:
         content = json.dumps({"query": text, "variables": variables}).encode()
         headers = {"Content-Type": "application/json"}
         request = Request("POST", f"{self._base}/api/graphql", headers, GRAPHQL, content)
-        reply = await self._ask(request, _TRIES_OF_QUERIES)
+        reply = await self._ask(request, ())  # a smaller question may fare better, not the same again
         if reply.status in (403, 404, 405) or 300 <= reply.status < 400:
             raise CollectError("graphql", f"GraphQL is not to be had here: HTTP {reply.status} {reply.words}".strip())
         if reply.status in (413, 414):
@@ -156,23 +155,25 @@ class Gitlab:
         if any(error.is_timeout for error in errors):
             raise CollectError("timeout", f"GraphQL: {errors[0].message}")
         words = errors[0].message if errors else reply.words
+        if _BROKEN.search(words) or not isinstance(body, dict):
+            raise CollectError("status", f"GraphQL: HTTP {reply.status} {words}")
         raise CollectError("graphql", f"GraphQL does not take the query: HTTP {reply.status} {words}")
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self.calls.aclose()
 
-    async def _ask(self, request: Request, tries: int) -> Reply:
+    async def _ask(self, request: Request, passing: Collection[int]) -> Reply:
         token = self._token.current()
         if token != self._last:
             self.calls.gate.opened()
             self._last = token
-        reply = await self.calls.send(_signed(request, token), tries)
+        reply = await self.calls.send(_signed(request, token), passing)
         fresh = self._token.current()
         if reply.status == 401 and fresh != token:
             self.calls.gate.opened()
             self._last = fresh
-            reply = await self.calls.send(_signed(request, fresh), tries)
+            reply = await self.calls.send(_signed(request, fresh), passing)
         return reply
 
     def _next(self, path: str, params: Params, reply: Reply) -> str:

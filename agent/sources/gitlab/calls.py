@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from urllib.parse import urljoin, urlsplit
@@ -33,7 +33,8 @@ MAX_ENDPOINTS = 100
 _WORDS_BYTES = 64 << 10
 """Of a refusal only so much is read."""
 _REDIRECTS = (301, 302, 307, 308)
-_PASSING = (500, 502, 503, 504)
+PASSING = (500, 502, 503, 504)
+"""Statuses of a request that is tried again."""
 _KNOWN = frozenset(
     {
         "access_requests",
@@ -155,19 +156,21 @@ class Calls:
         self.durations: dict[tuple[str, str], Durations] = {}
         """By method and endpoint."""
 
-    async def send(self, request: Request, tries: int = TRIES) -> Reply:
+    async def send(self, request: Request, passing: Collection[int] = PASSING) -> Reply:
         """The answer to one request; for GET a redirect within the instance is followed once: projects are renamed.
+
+        `passing`: statuses with which the same request may fare better in a second.
 
         Raises CollectError: `rate_limit` for a refusal because of a limit that lasts, `auth` while no token is taken;
         `connect`, `timeout`, `size`, `encoding` where there is no whole answer; `status` for 5xx.
         """
         request = replace(request, endpoint=self._known(request.endpoint))
-        reply = await self._tried(request, tries)
+        reply = await self._tried(request, passing)
         if reply.status in _REDIRECTS and request.method == "GET":
             target = _joined(request.url, reply.headers.get("location", ""))
             if _origin(target) != _origin(request.url):
                 raise CollectError("status", f"HTTP {reply.status}: a redirect to another host, which is not followed")
-            reply = await self._tried(replace(request, url=target), tries)
+            reply = await self._tried(replace(request, url=target), passing)
         if reply.status == 429:
             raise CollectError("rate_limit", f"HTTP 429 {reply.words}")
         if reply.status >= 500:
@@ -178,16 +181,16 @@ class Calls:
         """Close every connection."""
         await self._client.aclose()
 
-    async def _tried(self, request: Request, tries: int) -> Reply:
+    async def _tried(self, request: Request, passing: Collection[int]) -> Reply:
         backoff = Backoff(self._random)
-        for left in reversed(range(tries)):
+        for left in reversed(range(TRIES)):
             try:
                 reply = await self._once(request)
             except CollectError as error:
                 if error.kind != "connect" or not left:
                     raise
             else:
-                if not left or (reply.status not in _PASSING and reply.status != 429):
+                if not left or (reply.status not in passing and reply.status != 429):
                     return reply
                 if reply.status == 429:
                     continue  # the limits know how long to wait

@@ -1,0 +1,231 @@
+"""The JSON of GitLab's GraphQL, read into the source's own types; what REST tells in other words becomes the same here.
+
+Shapes: https://docs.gitlab.com/api/graphql/reference/, `Pipeline`, `CiJob` and `TestReportSummary`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.sources.gitlab.failures import reason_of
+from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Job, Pipeline, Report, Totals, Upstream
+from agent.sources.gitlab.parsed import (
+    LARGEST,
+    MAX_ARTIFACTS,
+    MAX_PATH,
+    MAX_SUITES,
+    MalformedError,
+    duration,
+    moment,
+    number,
+    percent,
+    seconds,
+    text,
+    whole,
+)
+
+PIPELINE = "gid://gitlab/Ci::Pipeline/"
+BUILD = "gid://gitlab/Ci::Build/"
+PROJECT = "gid://gitlab/Project/"
+MAX_WORDS = 20_000
+"""Different names that are kept once for many jobs."""
+_MERGE_REQUEST_REF = re.compile(r"refs/merge-requests/(\d{1,18})/")
+_RUNNER_TYPES = {"INSTANCE_TYPE": "instance", "GROUP_TYPE": "group", "PROJECT_TYPE": "project"}
+
+Json = Mapping[str, Any]
+
+
+def id_of(gid: object, kind: str) -> int:
+    """The number in a global id of that kind. Raises MalformedError."""
+    digits = gid[len(kind) :] if isinstance(gid, str) and gid.startswith(kind) else ""
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
+        raise MalformedError("id is no global id")
+    return int(digits)
+
+
+def moment_text(second: int) -> str:
+    """A time as a variable of a query."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def nodes_of(connection: object) -> list[Any]:
+    """What is on a page; [] where there is none."""
+    nodes = connection.get("nodes") if isinstance(connection, dict) else None
+    return nodes if isinstance(nodes, list) else []
+
+
+def cursor_of(connection: object) -> str:
+    """What to ask for the next page with; "" = this is the last."""
+    page = connection.get("pageInfo") if isinstance(connection, dict) else None
+    if not isinstance(page, dict) or page.get("hasNextPage") is not True:
+        return ""
+    cursor = page.get("endCursor")
+    return cursor if isinstance(cursor, str) else ""
+
+
+# -- pipelines -------------------------------------------------------------------------------------------
+
+
+def pipelines_of(nodes: Iterable[Any], project: str, is_children: bool, malformed: Counter[str]) -> Iterator[Pipeline]:
+    """The pipelines of a page, those of the project with that path; what is none is counted."""
+    for node in nodes:
+        try:
+            yield pipeline_of(node, project, is_children)
+        except (MalformedError, TypeError, AttributeError):
+            malformed["pipeline"] += 1
+
+
+def pipeline_of(found: Json, project: str, is_child: bool = False) -> Pipeline:
+    """A pipeline of the project with that path. Raises MalformedError, TypeError or AttributeError for what is none."""
+    status, ref, source = text(found, "status").lower(), text(found, "ref"), text(found, "source").lower()
+    if not status:
+        raise MalformedError("status is not told")
+    if status == "success" and found.get("warnings") is True:
+        status = "success_with_warnings"
+    upstream = _upstream_of(found.get("upstream"), found.get("sourceJob"))
+    if not source and (is_child or (upstream is not None and upstream.project == project)):
+        source = "parent_pipeline"  # older versions do not tell, and of others this cannot be
+    request, about = _MERGE_REQUEST_REF.match(ref), found.get("mergeRequest")
+    created = moment(found, "createdAt")
+    return Pipeline(
+        id_of(found.get("id"), PIPELINE),
+        status,
+        ref,
+        _kind_of(ref, text(found, "refPath", MAX_PATH)),
+        source,
+        created,
+        seconds(found.get("updatedAt")) or created,
+        seconds(found.get("startedAt")),
+        seconds(found.get("finishedAt")),
+        duration(found.get("duration")),
+        duration(found.get("queuedDuration")),
+        percent(found.get("coverage")),
+        int(request[1]) if request else 0,
+        text(about, "state").lower() if isinstance(about, dict) else "",
+        upstream,
+    )
+
+
+def _kind_of(ref: str, path: str) -> str:
+    """What a pipeline ran for. The path of a merge request's is that of its source branch."""
+    if ref.startswith("refs/merge-requests/"):
+        return MERGE_REQUEST
+    return TAG if path.startswith("refs/tags/") else BRANCH
+
+
+def _upstream_of(found: Any, bridge: Any) -> Upstream | None:
+    if not isinstance(found, dict):
+        return None
+    project, ref = found.get("project"), text(found, "ref")
+    return Upstream(
+        text(project, "fullPath", MAX_PATH) if isinstance(project, dict) else "",
+        ref,
+        text(bridge, "name") if isinstance(bridge, dict) else "",
+        _kind_of(ref, text(found, "refPath", MAX_PATH)),
+    )
+
+
+# -- jobs ------------------------------------------------------------------------------------------------
+
+
+class JobReader:
+    """Reads jobs by the hundred thousand: names, statuses and sentences that were seen before are looked up.
+
+    `knows_reasons`: the instance tells why jobs fail. What is no job is counted in `malformed`.
+    """
+
+    def __init__(self, knows_reasons: bool, malformed: Counter[str]) -> None:
+        self._malformed = malformed
+        self._knows_reasons = knows_reasons
+        self._words: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
+        self._statuses: dict[str, str] = {}
+
+    def jobs(self, nodes: Iterable[Any]) -> list[Job]:
+        """The jobs of a page; trigger jobs, and statuses that other systems report, are left out."""
+        found = []
+        for node in nodes:
+            try:
+                gid = node["id"]
+                if gid.startswith(BUILD):
+                    found.append(self._job(node, gid))
+                elif not gid.startswith("gid://gitlab/"):
+                    self._malformed["job"] += 1
+            except (MalformedError, TypeError, AttributeError, KeyError):
+                self._malformed["job"] += 1
+        return found
+
+    def _job(self, found: Json, gid: str) -> Job:
+        status = self._statuses.get(found["status"]) or self._kept(self._statuses, found["status"], str.lower)
+        reason = ""
+        if status == "failed":
+            if found.get("allowFailure") is True:
+                status = "failed_with_warnings"
+            if self._knows_reasons:
+                said = found.get("failureMessage") or ""
+                reason = self._reasons.get(said) or self._kept(self._reasons, said, reason_of)
+        stage, runner, artifacts = found.get("stage"), found.get("runner"), found.get("artifacts")
+        created = seconds(found["createdAt"])
+        if created is None:
+            raise MalformedError("createdAt is not a time")
+        return Job(
+            id_of(gid, BUILD),
+            self._word(found["name"]),
+            "" if stage is None else self._word(stage["name"]),
+            status,
+            created,
+            seconds(found.get("startedAt")),
+            seconds(found.get("finishedAt")),
+            duration(found.get("duration")),
+            duration(found.get("queuedDuration")),
+            found.get("retried") is True,
+            "unknown" if runner is None else _RUNNER_TYPES.get(runner.get("runnerType"), "unknown"),
+            reason,
+            None if artifacts is None else _bytes(artifacts),
+        )
+
+    def _word(self, found: Any) -> str:
+        word = self._words.get(found)
+        return self._kept(self._words, found, str) if word is None else word
+
+    def _kept(self, known: dict[str, str], found: Any, made: Any) -> str:
+        """Raises MalformedError for what is no text."""
+        word: str = made(text({"": found}, ""))
+        if len(known) < MAX_WORDS and found is not None:
+            known[found] = word
+        return word
+
+
+def _bytes(artifacts: Any) -> int | None:
+    """The sum of what a job left; None = not told."""
+    nodes = artifacts["nodes"]
+    if not nodes:
+        return None if nodes is None else 0
+    sizes = [node.get("size") for node in nodes[:MAX_ARTIFACTS]]
+    # GraphQL's BigInt is text, whole numbers too where they are larger than 32 bits
+    found = [int(size) for size in sizes if isinstance(size, int) or (isinstance(size, str) and _is_digits(size))]
+    return sum(size for size in found if 0 <= size < LARGEST)
+
+
+def _is_digits(size: str) -> bool:
+    return size.isascii() and size.isdecimal() and len(size) < 19
+
+
+# -- test reports ----------------------------------------------------------------------------------------
+
+
+def report_of(found: Json) -> Report:
+    """A test report in summary. Raises MalformedError, TypeError or AttributeError for what is none."""
+    total = found["total"] if isinstance(found, dict) and isinstance(found.get("total"), dict) else {}
+    counts = (whole(total, word) for word in ("count", "success", "failed", "skipped", "error"))
+    suites = nodes_of(found.get("testSuites"))
+    return Report(Totals(number(total, "time"), *counts), tuple(_suite_of(suite) for suite in suites[:MAX_SUITES]))
+
+
+def _suite_of(found: Json) -> tuple[str, Totals]:
+    counts = (whole(found, f"{word}Count") for word in ("total", "success", "failed", "skipped", "error"))
+    return text(found, "name"), Totals(number(found, "totalTime"), *counts)
