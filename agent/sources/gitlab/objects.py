@@ -37,6 +37,8 @@ class Upstream(NamedTuple):
     bridge: str
     """Name of the trigger job; "" = not known."""
     kind: str = BRANCH
+    pipeline: int = 0
+    """Its number; 0 = not told."""
 
 
 class Totals(NamedTuple):

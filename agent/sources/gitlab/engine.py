@@ -1,0 +1,347 @@
+"""What GitLab's pipelines and jobs come to: observations, what has to be remembered, and the gauges of the present.
+
+No I/O and no clock: polls and webhooks all end here, and the same pipeline or job leads to the same observation whichever
+way it came. What an observation's key has been seen with before, the ledger leaves out; so everything is told again
+whenever it is heard of, and nothing is lost with a commit that failed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from agent.errors import DeliveryError
+from agent.model import Note, Observation, Update
+from agent.sources.gitlab import gauges, payload
+from agent.sources.gitlab.counting import Counting, Place, newest
+from agent.sources.gitlab.ended import Endings
+from agent.sources.gitlab.families import Families
+from agent.sources.gitlab.gauges import Gauges
+from agent.sources.gitlab.labels import Labeller, status
+from agent.sources.gitlab.now import KEEP_SECONDS, Unfinished
+from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
+from agent.sources.gitlab.options import Options, ProjectOptions
+from agent.sources.gitlab.parsed import MalformedError
+from agent.sources.gitlab.refs import CHILD_SOURCE, Rules, is_child, ref_name
+from agent.sources.gitlab.state import JobState, ProjectState
+
+
+class Digest(NamedTuple):
+    """What one call brought."""
+
+    observations: Sequence[Observation] = ()
+    notes: Sequence[Note] = ()
+    outcome: str = "noted"
+    """counted, noted, hinted or ignored."""
+
+
+class Hint(NamedTuple):
+    """There is something new in a project."""
+
+    project_id: int
+    is_deployment: bool = False
+    """Whether it is in its environments, not in its pipelines."""
+
+
+class Engine:
+    """One GitLab instance; `host` is its name in keys."""
+
+    def __init__(self, host: str, options: Options, families: Families) -> None:
+        collectors = options.collectors
+        self._options = options
+        self._counts_jobs = collectors.pipelines.enabled and collectors.jobs.enabled
+        self._labeller = Labeller(options.labels, with_runners=collectors.jobs.include_runner_details)
+        self._counting = Counting(host, families, self._labeller)
+        self._gauges = Gauges(families)
+        self._places: dict[int, Place] = {}
+        self._states: dict[int, ProjectState] = {}
+        self._unfinished = Unfinished(collectors.pipelines.max_pipelines_per_ref)
+        self._endings = Endings()
+        self._versions: OrderedDict[int, int] = OrderedDict()
+        """By project: when its gauges last changed, in counted steps; the latest last."""
+        self._version = 0
+        self._until: dict[int, float] = {}
+        """By project: when its gauges change because something has grown too old."""
+        self._chosen: dict[int, tuple[int, frozenset[int]]] = {}
+        """By project: at a version, the newest pipelines of the refs that are shown."""
+        self._now = 0.0
+        self.malformed: Counter[str] = Counter()
+        """Objects in webhook bodies that could not be read, by kind."""
+        self.ignored: Counter[str] = Counter()
+        """Events that do not count, by why."""
+
+    @property
+    def abandoned(self) -> int:
+        """Pipelines that were followed and given up before their end."""
+        return self._unfinished.abandoned
+
+    def restore(self, notes: Mapping[str, str], now: float) -> None:
+        """Go on where an earlier life ended; broken notes are left out."""
+        self._now = now
+        self._unfinished.restore(notes)
+        self._endings.restore(notes)
+
+    # -- projects --------------------------------------------------------------------------------------
+
+    def watch(self, project: Project, rules: ProjectOptions, since: int) -> None:
+        """A project is counted from that second on, by GitLab's clock. Said again, it is known by its new name and rules."""
+        own = Rules(rules, by_class=self._options.labels.ref == "class")
+        self._places[project.id] = Place(project.id, project.path, project.default_branch, own, since)
+        self._states.setdefault(project.id, ProjectState(project.path)).path = project.path
+        self._touch(project.id)
+
+    def forget(self, project_id: int) -> Digest:
+        """A project is read no longer."""
+        if self._places.pop(project_id, None) is not None:
+            self._touch(project_id)
+        for held in (self._states, self._until, self._chosen):
+            held.pop(project_id, None)
+        return Digest(notes=[self._unfinished.end(number) for number in self._unfinished.of(project_id)])
+
+    def register(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> Digest:
+        """What had not ended when a project was first read: it counts when it ends."""
+        place = self._places.get(project_id)
+        if place is None:
+            return Digest()
+        notes: list[Note] = []
+        for pipeline in pipelines:
+            if not pipeline.is_final and self._is_wanted(pipeline):
+                notes += self._unfinished.put(pipeline, place.id, now, _group(pipeline, place), is_registered=True)
+                self._show(place, pipeline)
+        self._touch(project_id)
+        return Digest(notes=notes)
+
+    # -- pipelines and jobs ----------------------------------------------------------------------------
+
+    def take(self, project_id: int, pipelines: Sequence[Pipeline], jobs: Mapping[int, Sequence[Job]], now: float) -> Digest:
+        """Pipelines as they are now, and the jobs of those whose jobs were read, all of them, by pipeline id."""
+        self._now = max(self._now, now)
+        place = self._places.get(project_id)
+        if place is None or not self._options.collectors.pipelines.enabled:
+            return Digest(outcome="ignored")
+        found = _Found(self._expire(now))
+        for pipeline in pipelines:
+            if self._is_wanted(pipeline):
+                self._take(found, place, pipeline, jobs.get(pipeline.id) if self._counts_jobs else None, now)
+        if found.has_changed:
+            self._touch(project_id)
+        return found.digest()
+
+    def _take(self, found: _Found, place: Place, pipeline: Pipeline, jobs: Sequence[Job] | None, now: float) -> None:
+        number = pipeline.id
+        opened, ended = self._unfinished.get(number), self._endings.get(number)
+        is_registered = (opened is not None and opened.is_registered) or (ended is not None and ended.is_registered)
+        after = max(place.since, int(now - KEEP_SECONDS))
+        counts = is_registered or ended is not None or pipeline.created >= after
+        if pipeline.is_final:
+            if counts and ended is None:
+                self._endings.put(pipeline, now, is_registered=is_registered)
+            if opened is None or pipeline.updated >= opened.updated:
+                found.notes.append(self._unfinished.end(number))
+                found.has_changed |= opened is not None
+        elif not self._endings.is_before_end(pipeline):
+            group = _group(pipeline, place)
+            found.notes += self._unfinished.put(pipeline, place.id, now, group, is_registered=is_registered)
+            found.has_changed |= self._unfinished.get(number) != opened
+        if counts:
+            self._count(found, place, pipeline, jobs)
+        if jobs is not None:
+            found.observations += self._counting.jobs(place, pipeline, jobs, after, is_registered=is_registered)
+            found.has_changed |= self._unfinished.read(number, jobs)
+        found.has_changed |= self._show(place, pipeline, jobs)
+
+    def _count(self, found: _Found, place: Place, pipeline: Pipeline, jobs: Sequence[Job] | None) -> None:
+        """What a pipeline counts as, if it has ended before or now."""
+        ended, first = self._endings.get(pipeline.id), self._endings.first(pipeline.id)
+        if ended is None:
+            return
+        if first is not None:
+            found.observations.append(self._counting.pipeline(place, first))
+            found.notes.append(self._endings.note(pipeline.id))
+        if pipeline.is_final and pipeline.finished is not None and pipeline.finished != ended.finished:
+            found.observations.append(self._counting.retry(place, pipeline))
+        if jobs and ended.finished and found.is_whole:
+            found.observations += self._counting.stages(place, pipeline, ended.finished, jobs)
+
+    def gone(self, project_id: int, pipeline_id: int) -> Digest:
+        """A pipeline was deleted before it was heard to end."""
+        state = self._states.get(project_id)
+        is_shown = state is not None and state.drop(pipeline_id)
+        if is_shown or self._unfinished.get(pipeline_id) is not None:
+            self._touch(project_id)
+        return Digest(notes=[self._unfinished.end(pipeline_id)])
+
+    def unfinished(self, project_id: int) -> list[int]:
+        """Pipelines of a project that are to be asked for until they end."""
+        return self._unfinished.followed(project_id)
+
+    # -- state -----------------------------------------------------------------------------------------
+
+    def heads(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> None:
+        """The newest pipeline of each branch and tag that exists."""
+        self._now = max(self._now, now)
+        place, state = self._places.get(project_id), self._states.get(project_id)
+        if place is None or state is None:
+            return
+        has_changed = state.exist(pipelines)
+        for pipeline in pipelines:
+            has_changed |= self._show(place, pipeline)
+        if has_changed:
+            self._touch(project_id)
+
+    def reports(self, project_id: int, reports: Mapping[int, Report]) -> None:
+        """Test reports by pipeline id."""
+        state = self._states.get(project_id)
+        if state is None:
+            return
+        told = [state.reported(number, report, self._endings.first(number)) for number, report in reports.items()]
+        if any(told):
+            self._touch(project_id)
+
+    def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
+        """Whether a pipeline is the newest of a ref whose state is shown."""
+        place, state = self._places.get(project_id), self._states.get(project_id)
+        if place is None or state is None:
+            return False
+        version = self._versions[project_id]
+        at, heads = self._chosen.get(project_id, (-1, frozenset()))
+        if at != version:
+            heads = frozenset(state.refs[ref].head.id for ref in gauges.chosen(place, state, self._now))
+            self._chosen[project_id] = (version, heads)
+        return pipeline.id in heads
+
+    def changed_since(self, version: int, now: float) -> tuple[int, list[int]]:
+        """The present version of the gauges, and the projects whose gauges have changed since that one; 0 = the first.
+
+        Those of projects that are forgotten have changed too: there are none any more.
+        """
+        self._now = max(self._now, now)
+        for project_id in [project_id for project_id, end in self._until.items() if end < now]:
+            self._touch(project_id)
+        found = []
+        for project_id, changed in reversed(self._versions.items()):
+            if changed <= version:
+                break
+            found.append(project_id)
+        return self._version, found
+
+    def gauges(self, project_id: int, now: float) -> list[Update]:
+        """All gauges of a project, with its number as their scope; none of one that is not read."""
+        place, state = self._places.get(project_id), self._states.get(project_id)
+        if place is None or state is None:
+            return []
+        self._until[project_id] = gauges.until(place, state, now)
+        return self._gauges.of(place, state, self._unfinished.standing(project_id), now)
+
+    # -- webhooks --------------------------------------------------------------------------------------
+
+    def webhook(self, event: str, body: Mapping[str, Any], received: float) -> tuple[Digest, Hint | None]:
+        """What the body of an event comes to; `event` as the header X-Gitlab-Event has it.
+
+        Raises DeliveryError, 400, for a body that is not what its event says.
+        """
+        if event not in payload.EVENTS:
+            return self._ignored("event"), None
+        try:
+            project_id = payload.project_of(body)
+            place = self._places.get(project_id)
+            if place is None:
+                return self._ignored("project"), None
+            if event == payload.PIPELINE:
+                return self._pipeline_event(place, payload.pipeline_of(body), received)
+            if event in (payload.PUSH, payload.TAG_PUSH):
+                self._deleted(project_id, payload.deleted_ref_of(body))
+            elif event == payload.MERGE_REQUEST_HOOK:
+                self._merged(project_id, *payload.merge_request_of(body))
+        except MalformedError as error:
+            raise DeliveryError(400, f"{error}; is this a {event} of GitLab's?") from error
+        return Digest(outcome="hinted"), Hint(project_id, is_deployment=event == payload.DEPLOYMENT)
+
+    def _pipeline_event(self, place: Place, told: payload.Told, received: float) -> tuple[Digest, Hint | None]:
+        self.malformed["build"] += told.lost
+        hint = Hint(place.id) if told.is_downstream or told.lost or not told.pipeline.is_final else None
+        if told.is_downstream or not told.pipeline.is_final:
+            return Digest(outcome="hinted"), hint
+        if not self._options.collectors.pipelines.enabled:
+            return self._ignored("collector"), None
+        self._now, found = max(self._now, received), _Found(self._expire(received), is_whole=not told.lost)
+        self._take(found, place, told.pipeline, told.jobs if self._counts_jobs else None, received)
+        if found.has_changed:
+            self._touch(place.id)
+        return found.digest(), hint
+
+    def _deleted(self, project_id: int, ref: tuple[str, str] | None) -> None:
+        state = self._states.get(project_id)
+        if ref is not None and state is not None and state.delete(*ref):
+            self._touch(project_id)
+
+    def _merged(self, project_id: int, number: int, to: str) -> None:
+        state = self._states.get(project_id)
+        if state is not None and state.request(number, to):
+            self._touch(project_id)
+
+    # -- small things ----------------------------------------------------------------------------------
+
+    def _is_wanted(self, pipeline: Pipeline) -> bool:
+        return self._options.collectors.pipelines.include_child_pipelines or pipeline.source != CHILD_SOURCE
+
+    def _show(self, place: Place, pipeline: Pipeline, jobs: Sequence[Job] | None = None) -> bool:
+        """What a pipeline says of its ref, if that has a name; whether a gauge has changed."""
+        state = self._states[place.id]
+        name = ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request)
+        if not place.rules.shown(pipeline.kind, name, place.default_branch):
+            return False
+        has_changed = state.take(pipeline)
+        if jobs is not None and state.is_head(pipeline):
+            has_changed |= state.read(pipeline, [self._job_state(job) for job in newest(jobs)])
+        return has_changed
+
+    def _job_state(self, job: Job) -> JobState:
+        labeller = self._labeller
+        return JobState(
+            labeller.job_name(job.name), job.stage, status(job.status), labeller.failure_reason(job), job.artifacts_bytes
+        )
+
+    def _expire(self, now: float) -> list[Note]:
+        """What is too old."""
+        notes = list(self._endings.expire(now))
+        for project_id, note in self._unfinished.expire(now):
+            notes.append(note)
+            self._touch(project_id)
+        return notes
+
+    def _touch(self, project_id: int) -> None:
+        """The gauges of a project are not what they were."""
+        self._version += 1
+        self._versions[project_id] = self._version
+        self._versions.move_to_end(project_id)
+        self._until.pop(project_id, None)
+
+    def _ignored(self, reason: str) -> Digest:
+        self.ignored[reason] += 1
+        return Digest(outcome="ignored")
+
+
+class _Found:
+    """What one call brings, while it is gathered."""
+
+    def __init__(self, notes: list[Note], *, is_whole: bool = True) -> None:
+        self.observations: list[Observation] = []
+        self.notes = notes
+        self.is_whole = is_whole
+        """Whether the jobs of pipelines are all of them."""
+        self.has_changed = False
+        """Whether gauges have."""
+
+    def digest(self) -> Digest:
+        """All of it; of notes for one key the last."""
+        notes = {note.key: note for note in self.notes}
+        return Digest(self.observations, tuple(notes.values()), "counted" if self.observations else "noted")
+
+
+def _group(pipeline: Pipeline, place: Place) -> str:
+    """What at most so many pipelines are followed of."""
+    if pipeline.upstream is not None and is_child(pipeline, place.path):
+        return f"child:{pipeline.upstream.pipeline}:{pipeline.ref}"
+    return f"{pipeline.kind}:{pipeline.ref}"

@@ -1,0 +1,209 @@
+"""The refs of one project that are shown, and what last ran on each: the gauges of state.
+
+The newest pipeline of a ref is the one with the highest number that is no child of another. What is said of one pipeline
+later by GitLab's clock is not overwritten by what was said before, in whatever order it is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Pipeline, Report
+from agent.sources.gitlab.refs import is_child, ref_name
+
+MOST_REFS = 2000
+"""Of one project; those that ran longest ago are left out."""
+MOST_CHILDREN = 2000
+"""Of one project, the newest."""
+WHOLE_LIST = 100
+"""A list of heads that is shorter names every ref; of a longer one there may be refs that ran before any of those it names."""
+
+Place = tuple[str, str]
+"""Kind and name of a ref."""
+
+
+class JobState(NamedTuple):
+    """One job of a ref's newest pipeline."""
+
+    name: str
+    """As label `job_name` has it."""
+    stage: str
+    status: str
+    failure_reason: str
+    artifacts_bytes: int | None
+
+
+@dataclass(slots=True)
+class RefState:
+    """One ref. Numbers of pipelines are 0 where there is none."""
+
+    head: Pipeline
+    jobs: tuple[JobState, ...] = ()
+    """Of the head; of each name the job that is there now."""
+    coverage: float | None = None
+    coverage_of: int = 0
+    finished: int = 0
+    """When a pipeline of this ref last ended."""
+    report: Report | None = None
+    report_of: int = 0
+    request_state: str = ""
+    is_deleted: bool = False
+
+
+@dataclass(slots=True)
+class ProjectState:
+    """One project. `path` is its full path."""
+
+    path: str
+    refs: dict[Place, RefState] = field(default_factory=dict)
+    children: dict[int, Pipeline] = field(default_factory=dict)
+
+    def take(self, pipeline: Pipeline) -> bool:
+        """A pipeline as it is now; whether anything has changed."""
+        if pipeline.upstream is not None and is_child(pipeline, self.path):
+            return self._take_child(pipeline)
+        if is_child(pipeline, self.path):
+            return False
+        place = _place(pipeline)
+        state = self.refs.get(place)
+        if state is None:
+            state = self.refs[place] = RefState(pipeline)
+            self._bound()
+            _learn(state, pipeline)
+            return True
+        return _learn(state, pipeline)
+
+    def is_head(self, pipeline: Pipeline) -> bool:
+        """Whether it is the newest of its ref."""
+        state = self.refs.get(_place(pipeline))
+        return state is not None and state.head.id == pipeline.id
+
+    def read(self, pipeline: Pipeline, jobs: Sequence[JobState]) -> bool:
+        """The jobs of the newest pipeline of a ref; whether anything has changed."""
+        state = self.refs.get(_place(pipeline))
+        if state is None:
+            return False
+        found = tuple(sorted(_kept(jobs, state.jobs), key=_order))
+        if found == state.jobs:
+            return False
+        state.jobs = found
+        return True
+
+    def reported(self, number: int, report: Report, pipeline: Pipeline | None) -> bool:
+        """The test report of a pipeline, given if it is known; whether anything has changed."""
+        state = self._of(number) if pipeline is None else self.refs.get(_place(pipeline))
+        if state is None or number < state.report_of or (pipeline is not None and is_child(pipeline, self.path)):
+            return False
+        is_news = (state.report_of, state.report) != (number, report)
+        state.report, state.report_of = report, number
+        return is_news
+
+    def exist(self, heads: Iterable[Pipeline]) -> bool:
+        """The newest pipeline of each ref that exists: other refs are deleted. Whether anything has changed."""
+        listed: dict[str, dict[Place, int]] = {BRANCH: {}, TAG: {}}
+        for pipeline in heads:
+            if pipeline.kind in listed:
+                listed[pipeline.kind][_place(pipeline)] = pipeline.id
+        oldest = {kind: min(found.values()) if len(found) >= WHOLE_LIST else 0 for kind, found in listed.items()}
+        has_changed = False
+        for place, state in self.refs.items():
+            if place[0] not in listed or (place not in listed[place[0]] and state.head.id < oldest[place[0]]):
+                continue
+            is_deleted = place not in listed[place[0]]
+            has_changed |= state.is_deleted != is_deleted
+            state.is_deleted = is_deleted
+        return has_changed
+
+    def delete(self, kind: str, name: str) -> bool:
+        """A ref is gone; one that is made anew is seen by a newer pipeline. Whether anything has changed."""
+        state = self.refs.get((kind, name))
+        if state is None or state.is_deleted:
+            return False
+        state.is_deleted = True
+        return True
+
+    def request(self, number: int, to: str) -> bool:
+        """A merge request came to another state; whether anything has changed."""
+        state = self.refs.get((MERGE_REQUEST, ref_name(MERGE_REQUEST, "", number)))
+        if state is None or state.request_state == to:
+            return False
+        state.request_state = to
+        return True
+
+    def drop(self, number: int) -> bool:
+        """A pipeline is gone; whether anything has changed. What ran before it on its ref is not known any more."""
+        if self.children.pop(number, None) is not None:
+            return True
+        gone = [place for place, state in self.refs.items() if state.head.id == number]
+        for place in gone:
+            del self.refs[place]
+        return bool(gone)
+
+    def children_of(self, head: Pipeline) -> Iterator[Pipeline]:
+        """What a pipeline triggered in its own project, and what that triggered; of those of one name the newest."""
+        known = {head.id}
+        for number, child in sorted(self.children.items()):
+            upstream = child.upstream
+            if upstream is None:
+                continue
+            is_guessed = not upstream.pipeline and number > head.id and ref_name(upstream.kind, upstream.ref) == _place(head)[1]
+            if upstream.pipeline in known or is_guessed:
+                known.add(number)
+                yield child
+
+    def _take_child(self, pipeline: Pipeline) -> bool:
+        held = self.children.get(pipeline.id)
+        if held is not None and not _is_later(held, pipeline):
+            return False
+        self.children[pipeline.id] = pipeline
+        while len(self.children) > MOST_CHILDREN:
+            del self.children[min(self.children)]
+        return held != pipeline
+
+    def _of(self, number: int) -> RefState | None:
+        return next((state for state in self.refs.values() if state.head.id == number), None)
+
+    def _bound(self) -> None:
+        if len(self.refs) > MOST_REFS:
+            del self.refs[min(self.refs, key=lambda place: self.refs[place].head.id)]
+
+
+def _learn(state: RefState, pipeline: Pipeline) -> bool:
+    """What a pipeline says of its ref; whether anything has changed."""
+    has_changed = False
+    if pipeline.id > state.head.id:
+        state.head, state.jobs, state.is_deleted, has_changed = pipeline, (), False, True
+    elif pipeline.id == state.head.id and _is_later(state.head, pipeline) and pipeline != state.head:
+        state.head, has_changed = pipeline, True
+    if pipeline.coverage is not None and pipeline.id >= state.coverage_of:
+        has_changed |= state.coverage != pipeline.coverage
+        state.coverage, state.coverage_of = pipeline.coverage, pipeline.id
+    if pipeline.is_final and (pipeline.finished or 0) > state.finished:
+        state.finished, has_changed = pipeline.finished or 0, True
+    if pipeline.merge_request_state and pipeline.id >= state.head.id:
+        has_changed |= state.request_state != pipeline.merge_request_state
+        state.request_state = pipeline.merge_request_state
+    return has_changed
+
+
+def _is_later(held: Pipeline, told: Pipeline) -> bool:
+    """Whether what is told is not older than what is held; of what was in one second the end is later."""
+    return (told.updated, told.is_final) >= (held.updated, held.is_final)
+
+
+def _place(pipeline: Pipeline) -> Place:
+    return pipeline.kind, ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request)
+
+
+def _kept(told: Iterable[JobState], held: Iterable[JobState]) -> Iterator[JobState]:
+    """The jobs as told, with the sizes of artifacts that were told before and are not told now."""
+    sizes = {(job.stage, job.name): job.artifacts_bytes for job in held}
+    for job in told:
+        known = sizes.get((job.stage, job.name)) if job.artifacts_bytes is None else None
+        yield job if known is None else job._replace(artifacts_bytes=known)
+
+
+def _order(job: JobState) -> tuple[str, ...]:
+    return (job.stage, job.name, job.status, job.failure_reason)
