@@ -211,20 +211,20 @@ class Engine:
             self._chosen[project_id] = (version, heads)
         return pipeline.id in heads
 
-    def changed_since(self, version: int, now: float) -> tuple[int, list[int]]:
-        """The present version of the gauges, and the projects whose gauges have changed since that one; 0 = the first.
+    def changed_since(self, version: int, now: float = 0.0) -> tuple[list[int], int]:
+        """The projects whose gauges have changed since that version, and the present one; -1 = all.
 
-        Those of projects that are forgotten have changed too: there are none any more.
+        Those of a project that is forgotten have changed too: it has none any more.
         """
         self._now = max(self._now, now)
-        for project_id in [project_id for project_id, end in self._until.items() if end < now]:
+        for project_id in [project_id for project_id, end in self._until.items() if end < self._now]:
             self._touch(project_id)
         found = []
         for project_id, changed in reversed(self._versions.items()):
             if changed <= version:
                 break
             found.append(project_id)
-        return self._version, found
+        return found, self._version
 
     def gauges(self, project_id: int, now: float) -> list[Update]:
         """All gauges of a project, with its number as their scope; none of one that is not read."""
