@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
+import anyio
+
 from agent.errors import CollectError
 from agent.net.words import escaped
 from agent.sources.gitlab.asking import FOR_ALL, Api, items, spread
@@ -57,13 +59,18 @@ class Discovery:
         self._per_page = str(options.rest_page_size)
         # A project that is found twice has the rules of the entry that comes first.
         self._entries: tuple[Entry, ...] = (*options.projects, *options.wildcards)
+        self._turn = anyio.Lock()
         self._lists: dict[int, _List] = {}
         """By the entry's place."""
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
 
     async def projects(self) -> Listed:
-        """All that are read now. Raises CollectError where there are none, and why is known."""
+        """All that are read now; who asks meanwhile waits for it. Raises CollectError where there are none, and why is known."""
+        async with self._turn:
+            return await self._all()
+
+    async def _all(self) -> Listed:
         now = self._clock()
         due = [place for place in range(len(self._entries)) if not self._is_fresh(place, now)]
         for place, answer in zip(due, await spread(due, self._ask, self._at_once), strict=True):

@@ -1,0 +1,147 @@
+"""The source: which of its parts are on, and what each brings."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from agent.model import Collected, Family, Poller, Update
+from agent.plugin import Context
+from agent.sources.gitlab.api import Gitlab, connect
+from agent.sources.gitlab.discover import Discovery
+from agent.sources.gitlab.engine import Engine
+from agent.sources.gitlab.families import families
+from agent.sources.gitlab.graphql import GraphqlReader
+from agent.sources.gitlab.options import Options
+from agent.sources.gitlab.own import SCOPE, Stopwatch, requests
+from agent.sources.gitlab.present import Present
+from agent.sources.gitlab.readers import Either
+from agent.sources.gitlab.rest import RestReader
+from agent.sources.gitlab.survey import Survey
+from agent.sources.gitlab.sync import Sync
+from agent.sources.gitlab.tiers import Tiers
+
+log = logging.getLogger(__name__)
+
+FAMILIES = tuple(families(Options.model_construct()))
+"""As they are named where the configuration says nothing else, without the prefix."""
+
+PRESENT_SECONDS = 15.0
+"""How often what has not ended is counted anew."""
+TIERS_SECONDS = 300.0
+"""How often it is looked whether a namespace has to be asked for its tier."""
+ASKING_SECONDS = 120.0
+"""Longest time for one collect from the API."""
+PIPELINES = "pipelines"
+"""The poller that deliveries bring forward."""
+
+
+@dataclass
+class _Asking:
+    """What asks the API."""
+
+    api: Gitlab
+    discovery: Discovery
+    rest: RestReader
+    survey: Survey
+    sync: Sync
+    tiers: Tiers
+
+
+class GitlabSource:
+    """One GitLab instance. Without a token it makes no request at all. `transport` replaces the network in tests."""
+
+    def __init__(self, name: str, options: Options, context: Context, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._name = name
+        self._options = options
+        self._context = context
+        self._families = families(options)
+        self._engine = Engine(urlsplit(options.url).netloc.rpartition("@")[2], options, self._families)
+        self._watch = Stopwatch()
+        self._asking = self._connected(transport) if options.token or options.token_file else None
+        self._present = Present(self._engine, {} if self._asking is None else self._asking.survey.confirmed)
+
+    def families(self) -> tuple[Family, ...]:
+        """What the ledger feeds."""
+        return self._families.counted
+
+    def pollers(self) -> tuple[Poller, ...]:
+        """What is on; what an earlier life noted is taken up here."""
+        self._engine.restore(self._context.recall(self._name), self._context.clock())
+        return (Poller("present", PRESENT_SECONDS, self._collect_present), *self._asking_pollers())
+
+    def remarks(self) -> tuple[str, ...]:
+        """Which collectors are off and why, and what GitLab says of itself."""
+        if self._asking is None:
+            return ("nothing is asked of GitLab: set token or token_file, and projects or wildcards",)
+        said = self._asking.tiers.remarks()
+        if not (self._options.projects or self._options.wildcards):
+            return (*said, "no project is read; set projects or wildcards")
+        return said
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        if self._asking is not None:
+            await self._asking.api.aclose()
+
+    def _connected(self, transport: httpx.AsyncBaseTransport | None) -> _Asking:
+        """Raises ConfigError."""
+        options, clock = self._options, self._context.clock
+        api = connect(f"sources.{self._name}", options, self._context, transport)
+        discovery, rest = Discovery(api, options, clock), RestReader(api, options)
+        reader = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else rest
+        survey = Survey(reader, discovery, self._engine, options)
+        sync = Sync(self._name, reader, survey, self._engine, options, self._context)
+        return _Asking(api, discovery, rest, survey, sync, Tiers(api, options, clock))
+
+    def _asking_pollers(self) -> Iterator[Poller]:
+        asking, collectors = self._asking, self._options.collectors
+        if asking is None or not (self._options.projects or self._options.wildcards):
+            return
+        if collectors.pipelines.enabled:
+            collect = self._watch.timed(PIPELINES, asking.sync.collect)
+            yield Poller(PIPELINES, collectors.pipelines.interval_seconds, collect, ASKING_SECONDS, durable=True)
+        yield Poller("tiers", TIERS_SECONDS, self._watch.timed("tiers", self._collect_tiers), ASKING_SECONDS)
+
+    async def _collect_tiers(self, _cursor: object) -> Collected:
+        """Tiers of namespaces, and which collectors are on."""
+        assert self._asking is not None, "it is no poller without"
+        tiers, now = self._asking.tiers, self._context.clock()
+        listed = await self._asking.discovery.projects()
+        await tiers.refresh(project for project, _ in listed.projects.values())
+        families = self._families
+        updates = [Update(families.gitlab_tier, (name,), tier, now, "tiers") for name, tier in tiers.tiers.items()]
+        for name, standing in tiers.collectors().items():
+            updates.append(Update(families.collector_enabled, (name,), float(standing.is_on), now, "tiers"))
+        return Collected(updates, complete=("tiers",), problem=tiers.problem, again=not tiers.is_whole)
+
+    async def _collect_present(self, cursor: object) -> Collected:
+        now = self._context.clock()
+        return self._present.collected(cursor, now, self._own(now), SCOPE)
+
+    def _own(self, now: float) -> Iterator[Update]:
+        """What the source measures of itself."""
+        families = self._families
+        malformed = Counter(self._engine.malformed)
+        if self._asking is not None:
+            api, survey = self._asking.api, self._asking.survey
+            for found in (api.malformed, self._asking.discovery.malformed, self._asking.rest.malformed):
+                malformed.update(found)
+            yield from requests(api.calls, families, now)
+            yield Update(families.projects_tracked, (), len(survey.projects), now, SCOPE)
+        yield from self._watch.updates(families, now)
+        yield Update(families.pipelines_abandoned_total, (), self._engine.abandoned, now, SCOPE)
+        for reason, count in self._engine.ignored.items():
+            yield Update(families.events_ignored_total, (reason,), count, now, SCOPE)
+        for kind, count in malformed.items():
+            yield Update(families.malformed_objects_total, (kind,), count, now, SCOPE)
+
+
+def build(name: str, options: Options, context: Context) -> GitlabSource:
+    """The source called `name`, at rest. Raises ConfigError for names and files that there are not."""
+    return GitlabSource(name, options, context)
