@@ -22,6 +22,10 @@ class Profile(NamedTuple):
         """Whether it is that version or a newer one."""
         return (self.major, self.minor) >= (major, minor)
 
+    def says(self, status: str) -> str:
+        """What it calls a status: `canceling` came with 17.0."""
+        return "running" if status == "canceling" and self.major < 17 else status
+
 
 CE_16_3 = Profile(16, 3, False)
 EE_17 = Profile(17, 5, True)
