@@ -45,7 +45,7 @@ class GitlabHook:
         self.deliveries: dict[tuple[str, str], int] = {}
         """How many since the agent's start, by event and outcome."""
 
-    def admits(self, address: str) -> bool:
+    def admits(self, _address: str) -> bool:
         """Whether deliveries may come from this IP address: the token decides. Raises DeliveryError, 404, without one."""
         self._must_be_open()
         return True
