@@ -2,6 +2,7 @@
 
 SOURCES = {
     "github": "agent.sources.github",
+    "gitlab": "agent.sources.gitlab",
     "host": "agent.sources.host",
     "internal": "agent.sources.internal",
     "scrape": "agent.sources.scrape",

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 
-from agent.model import Collected, Family, Poller, Update
+from agent.errors import CollectError
+from agent.model import Collected, Delivery, Family, Poller, Update
 from agent.plugin import Context
 from agent.sources.gitlab.api import Gitlab, connect
 from agent.sources.gitlab.discover import Discovery
 from agent.sources.gitlab.engine import Engine
+from agent.sources.gitlab.environments import Environments, Watched
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.graphql import GraphqlReader
+from agent.sources.gitlab.hook import GitlabHook
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.own import SCOPE, Stopwatch, requests
 from agent.sources.gitlab.present import Present
@@ -37,8 +41,10 @@ TIERS_SECONDS = 300.0
 """How often it is looked whether a namespace has to be asked for its tier."""
 ASKING_SECONDS = 120.0
 """Longest time for one collect from the API."""
-PIPELINES = "pipelines"
-"""The poller that deliveries bring forward."""
+PATIENCE_SECONDS = 60.0
+"""How long the first look at environments waits until it is known which projects there are."""
+PIPELINES, ENVIRONMENTS = "pipelines", "environments"
+"""The pollers that deliveries bring forward."""
 
 
 @dataclass
@@ -50,6 +56,7 @@ class _Asking:
     rest: RestReader
     survey: Survey
     sync: Sync
+    environments: Environments
     tiers: Tiers
 
 
@@ -61,7 +68,9 @@ class GitlabSource:
         self._options = options
         self._context = context
         self._families = families(options)
-        self._engine = Engine(urlsplit(options.url).netloc.rpartition("@")[2], options, self._families)
+        self._host = urlsplit(options.url).netloc.rpartition("@")[2]
+        self._engine = Engine(self._host, options, self._families)
+        self._hook = GitlabHook(options.webhook, self._engine)
         self._watch = Stopwatch()
         self._asking = self._connected(transport) if options.token or options.token_file else None
         self._present = Present(self._engine, {} if self._asking is None else self._asking.survey.confirmed)
@@ -74,6 +83,21 @@ class GitlabSource:
         """What is on; what an earlier life noted is taken up here."""
         self._engine.restore(self._context.recall(self._name), self._context.clock())
         return (Poller("present", PRESENT_SECONDS, self._collect_present), *self._asking_pollers())
+
+    def admits(self, address: str) -> bool:
+        """Whether deliveries may come from there. Raises DeliveryError where none are taken."""
+        return self._hook.admits(address)
+
+    def receive(self, delivery: Delivery) -> Collected:
+        """What a delivery brings; where there is more to be had by asking, that is brought forward. Raises DeliveryError."""
+        collected, hint = self._hook.receive(delivery)
+        if hint is None or self._asking is None:
+            return collected
+        if hint.is_deployment:
+            self._asking.survey.active[hint.project_id] = self._context.clock()
+            return replace(collected, wake=(ENVIRONMENTS,))
+        self._asking.sync.hint(hint.project_id)
+        return replace(collected, wake=(PIPELINES,))
 
     def remarks(self) -> tuple[str, ...]:
         """Which collectors are off and why, and what GitLab says of itself."""
@@ -97,7 +121,16 @@ class GitlabSource:
         reader = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else rest
         survey = Survey(reader, discovery, self._engine, options)
         sync = Sync(self._name, reader, survey, self._engine, options, self._context)
-        return _Asking(api, discovery, rest, survey, sync, Tiers(api, options, clock))
+        environments = Environments(api, self._host, options, self._families, self._watched, clock)
+        return _Asking(api, discovery, rest, survey, sync, environments, Tiers(api, options, clock))
+
+    def _watched(self) -> list[Watched]:
+        """The projects whose environments are read."""
+        if self._asking is None:
+            return []
+        survey, since = self._asking.survey, self._asking.sync.since
+        found = ((number, project, rules) for number, (project, rules) in survey.projects.items() if number in since)
+        return [Watched(project, rules, since[number], survey.active.get(number, 0.0)) for number, project, rules in found]
 
     def _asking_pollers(self) -> Iterator[Poller]:
         asking, collectors = self._asking, self._options.collectors
@@ -106,7 +139,18 @@ class GitlabSource:
         if collectors.pipelines.enabled:
             collect = self._watch.timed(PIPELINES, asking.sync.collect)
             yield Poller(PIPELINES, collectors.pipelines.interval_seconds, collect, ASKING_SECONDS, durable=True)
+        if collectors.environments.enabled and collectors.pipelines.enabled:
+            collect = self._watch.timed(ENVIRONMENTS, self._collect_environments)
+            yield Poller(ENVIRONMENTS, collectors.environments.interval_seconds, collect, ASKING_SECONDS, durable=True)
         yield Poller("tiers", TIERS_SECONDS, self._watch.timed("tiers", self._collect_tiers), ASKING_SECONDS)
+
+    async def _collect_environments(self, cursor: object) -> Collected:
+        assert self._asking is not None, "it is no poller without"
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            await self._asking.survey.begun.wait()
+        if not self._asking.survey.begun.is_set():
+            raise CollectError("timeout", "it is not known yet which projects there are; see the poller pipelines")
+        return await self._asking.environments.collect(cursor)
 
     async def _collect_tiers(self, _cursor: object) -> Collected:
         """Tiers of namespaces, and which collectors are on."""
@@ -130,12 +174,15 @@ class GitlabSource:
         malformed = Counter(self._engine.malformed)
         if self._asking is not None:
             api, survey = self._asking.api, self._asking.survey
-            for found in (api.malformed, self._asking.discovery.malformed, self._asking.rest.malformed):
+            asking = self._asking
+            for found in (api.malformed, asking.discovery.malformed, asking.rest.malformed, asking.environments.malformed):
                 malformed.update(found)
             yield from requests(api.calls, families, now)
             yield Update(families.projects_tracked, (), len(survey.projects), now, SCOPE)
         yield from self._watch.updates(families, now)
         yield Update(families.pipelines_abandoned_total, (), self._engine.abandoned, now, SCOPE)
+        for labels, count in self._hook.deliveries.items():
+            yield Update(families.webhook_deliveries_total, labels, count, now, SCOPE)
         for reason, count in self._engine.ignored.items():
             yield Update(families.events_ignored_total, (reason,), count, now, SCOPE)
         for kind, count in malformed.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import anyio
+
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.memory import Gathered, Memory
 from agent.sources.gitlab.objects import Pipeline, Project
@@ -62,6 +64,8 @@ class Survey:
         self._max_gap = options.max_gap_seconds
         self._retry: dict[int, float] = {}
         self._heads_at = 0.0
+        self.begun = anyio.Event()
+        """Set once it is known which projects there are."""
         self.projects: Known = {}
         """All that are read."""
         self.active: dict[int, float] = {}
@@ -107,6 +111,7 @@ class Survey:
         listed = await self._discovery.projects()
         gathered.problems += listed.problems
         before, self.projects = self.projects, listed.projects
+        self.begun.set()
         for number, known in listed.projects.items():
             if number in memory.since and before.get(number) != known:
                 self._engine.watch(*known, memory.since[number])

@@ -55,6 +55,11 @@ class Sync:
         self._full_at = 0.0
         self._hinted: set[int] = set()
 
+    @property
+    def since(self) -> Mapping[int, int]:
+        """By project id: from which second on it is counted."""
+        return self._memory.since
+
     def hint(self, project_id: int) -> None:
         """There is something new in a project: a collect that is brought forward asks for it alone."""
         self._hinted.add(project_id)

@@ -206,6 +206,6 @@ class Tiers:
             return Standing(False, "this version does not collect it yet")
         if not getattr(self._collectors, name).enabled:
             return Standing(False, "switched off in the configuration")
-        if name in ("jobs", "test_reports") and not self._collectors.pipelines.enabled:
+        if name in ("jobs", "test_reports", "environments") and not self._collectors.pipelines.enabled:
             return Standing(False, "it takes the collector pipelines, which is switched off in the configuration")
         return Standing(False, self.problem) if self.problem else Standing(True, "")
