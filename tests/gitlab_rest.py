@@ -92,7 +92,10 @@ def job(number: int, name: str = "build", **more: Any) -> Json:
 
 
 class GitLab:
-    """What the readers ask. `more`: further answers by path, an exception is raised; `asked`: the questions, in order."""
+    """What the readers ask. `asked`: the questions, in order; `more`: further answers by path.
+
+    An exception among those is raised, a function called with what was asked for.
+    """
 
     def __init__(self, *runs: Run) -> None:
         self.runs = list(runs)
@@ -109,8 +112,8 @@ class GitLab:
         given = {**dict(parse_qsl(query)), **params}
         self.asked.append((path, given))
         found = self.more[path] if path in self.more else self._answer(path, given, parse_qsl(query))
-        if isinstance(found, list) and found and isinstance(found[0], Exception):
-            found = found.pop(0)
+        if callable(found):
+            found = found(given)
         if isinstance(found, Exception):
             raise found
         answer = self._page(path, given, found) if isinstance(found, list) else Answer(found, "", clock())

@@ -13,9 +13,10 @@ from agent.sources.gitlab.parsed import seconds
 
 MAX_PAGES = 100
 """Pages of one list."""
+MAX_CHANGES = 1000
+"""Pages of a list of changes: a hundred thousand after the longest absence."""
 FOR_ALL = frozenset({"auth", "connect", "rate_limit"})
 """Kinds of errors that the next question would run into as well."""
-_NO_PARAMS: Mapping[str, str] = {}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,25 +44,25 @@ class Answer(Protocol):
 class Api(Protocol):
     """GETs of the REST API."""
 
-    async def get(self, path: str, params: Mapping[str, str] = ..., /) -> Answer:
+    async def get(self, path: str, params: Mapping[str, str], /) -> Answer:
         """What is at a path under /api/v4, or at an `Answer.next`. Raises CollectError."""
         ...
 
 
-async def pages(api: Api, path: str, params: Mapping[str, str] = _NO_PARAMS, *, most: int = MAX_PAGES) -> tuple[list[Any], float]:
-    """The items of a list, and the server's clock when it told the first.
+async def pages(api: Api, path: str, params: Mapping[str, str], *, enough: int = 0) -> tuple[list[Any], float]:
+    """The items of a list, and the server's clock when it told the first; `enough`: no more are wanted, 0 = all.
 
-    Raises CollectError as the client does, and kind `size` for a list that does not end within `most` pages.
+    Raises CollectError as the client does, and kind `size` for a list that does not end within `MAX_PAGES`.
     """
     answer = await api.get(path, params)
     found, date = items(answer.data, path), answer.date
-    for _ in range(most - 1):
-        if not answer.next:
-            break
-        answer = await api.get(answer.next)
+    for _ in range(MAX_PAGES - 1):
+        if not answer.next or 0 < enough <= len(found):
+            return found[:enough] if enough else found, date
+        answer = await api.get(answer.next, {})
         found += items(answer.data, path)
     if answer.next:
-        raise CollectError("size", f"{path}: the list has more than {most} pages")
+        raise CollectError("size", f"{path}: the list has more than {MAX_PAGES} pages")
     return found, date
 
 
@@ -73,7 +74,7 @@ async def changes(api: Api, path: str, params: Mapping[str, str], after: int) ->
     """
     begin, page, date = after - 1, 1, 0.0
     found: dict[object, Any] = {}
-    for _ in range(MAX_PAGES):
+    for _ in range(MAX_CHANGES):
         asked = {"order_by": "updated_at", "sort": "asc", "updated_after": moment_of(begin), "page": str(page), **params}
         answer = await api.get(path, asked)
         date = date or answer.date
@@ -86,7 +87,7 @@ async def changes(api: Api, path: str, params: Mapping[str, str], after: int) ->
         if not answer.next:
             return list(found.values()), date
         begin, page = (latest, 1) if latest > begin else (begin, page + 1)
-    raise CollectError("size", f"{path}: the list has more than {MAX_PAGES} pages")
+    raise CollectError("size", f"{path}: the list has more than {MAX_CHANGES} pages")
 
 
 def moment_of(second: int) -> str:

@@ -172,11 +172,7 @@ class RestReader:
     async def _scope(self, project: Project, scope: str, rule: Shown) -> tuple[list[Row], float]:
         """The newest pipelines of branches or tags that a rule may show."""
         path, params = f"/projects/{project.id}/pipelines", {"scope": scope, "per_page": self._per_page}
-        answer = await self._api.get(path, params)
-        listed, date = items(answer.data, path), answer.date
-        while answer.next and len(listed) < MAX_HEADS:
-            answer = await self._api.get(answer.next, {})
-            listed += items(answer.data, path)
+        listed, date = await pages(self._api, path, params, enough=MAX_HEADS)
         return rule.pick(readable("pipeline", listed, row_of, self.malformed), date), date
 
     # -- one after the other ---------------------------------------------------------------------------
