@@ -290,7 +290,7 @@ async def test_a_collect_that_runs_out_of_time_goes_on_at_once_where_it_ended() 
     while True:
         with anyio.fail_after(5):
             found = await world.environments.collect(cursor)
-        cursor, rounds = found.cursor, rounds + 1  # type: ignore[assignment]
+        cursor, rounds = found.cursor, rounds + 1
         if not found.again:
             break
 
