@@ -214,3 +214,18 @@ async def test_too_many_projects_together_are_cut_and_the_named_ones_are_kept(gi
 
     assert list(paths(listed)) == [9, 1]
     assert "narrow the wildcards" in listed.problems[0]
+
+
+async def test_two_collectors_at_one_time_ask_once(gitlab: GitLab) -> None:
+    discovery = Discovery(gitlab, options(wildcards=[group()]), clock)
+    found = []
+
+    async def collect() -> None:
+        found.append(paths(await discovery.projects()))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(collect)
+        tasks.start_soon(collect)
+
+    assert found[0] == found[1] != {}
+    assert len(gitlab.asked) == 1

@@ -91,8 +91,8 @@ async def test_children_of_children_are_found_with_their_parents_and_bridges() -
 
     assert [(pipeline.id, pipeline.upstream) for pipeline in found] == [
         (1, None),
-        (2, Upstream("acme/shop", "main", "run child")),
-        (3, Upstream("acme/shop", "main", "run leaf")),
+        (2, Upstream("acme/shop", "main", "run child", "branch", 1)),
+        (3, Upstream("acme/shop", "main", "run leaf", "branch", 2)),
     ]
 
 
@@ -102,7 +102,7 @@ async def test_a_child_that_changes_alone_is_found_and_its_parent_looked_for() -
 
     found = (await RestReader(gitlab, options()).changed([SHOP], NOW - 10)).pipelines[7]
 
-    assert [(pipeline.id, pipeline.upstream) for pipeline in found] == [(2, Upstream("acme/shop", "v1", "deploy", "tag"))]
+    assert [(pipeline.id, pipeline.upstream) for pipeline in found] == [(2, Upstream("acme/shop", "v1", "deploy", "tag", 1))]
 
 
 async def test_a_child_whose_parent_cannot_be_found_is_looked_for_once() -> None:
@@ -122,7 +122,9 @@ async def test_a_pipeline_triggered_in_another_project_is_that_projects_and_has_
     found = (await RestReader(gitlab, options()).changed([SHOP, TILL], 0)).pipelines
 
     assert [pipeline.id for pipeline in found[7]] == [1]
-    assert [(pipeline.id, pipeline.upstream) for pipeline in found[8]] == [(2, Upstream("acme/shop", "main", "release"))]
+    assert [(pipeline.id, pipeline.upstream) for pipeline in found[8]] == [
+        (2, Upstream("acme/shop", "main", "release", "branch", 1))
+    ]
 
 
 async def test_children_are_left_out_where_they_are_not_wanted() -> None:

@@ -62,6 +62,7 @@ class Discovery:
         self._turn = anyio.Lock()
         self._lists: dict[int, _List] = {}
         """By the entry's place."""
+        self._turn = anyio.Lock()
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
 

@@ -137,7 +137,7 @@ class Details:
             bridges = []
         found = [child for child in readable("bridge", bridges, _triggered, self._malformed) if child is not None]
         for name, _, row in found:
-            self._link(row.id, Upstream(project.path, pipeline.ref, name, pipeline.kind))
+            self._link(row.id, Upstream(project.path, pipeline.ref, name, pipeline.kind, pipeline.id))
         own = (row for _, place, row in found if place == project.id and row.source == CHILD)
         children = tuple(own) if self._with_children else ()
         if known is not None and known.pipeline is pipeline:
