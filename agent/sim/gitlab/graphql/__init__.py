@@ -1,0 +1,1 @@
+"""The simulated GitLab's GraphQL: parsed, validated, priced and answered without any library for it."""
