@@ -161,7 +161,8 @@ class Engine:
             found.notes.append(self._endings.note(pipeline.id))
         if pipeline.is_final and pipeline.finished is not None and pipeline.finished != ended.finished:
             found.observations.append(self._counting.retry(place, pipeline))
-        if jobs and ended.finished and found.is_whole:
+        is_later = pipeline.is_final or pipeline.updated > ended.finished
+        if jobs and ended.finished and is_later and found.is_whole:
             found.observations += self._counting.stages(place, pipeline, ended.finished, jobs)
 
     def gone(self, project_id: int, pipeline_id: int) -> Digest:
