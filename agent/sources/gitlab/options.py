@@ -130,11 +130,11 @@ class CollectorsOptions(Section):
     """What is collected."""
 
     pipelines: PipelinesOptions = Field(default_factory=PipelinesOptions, description="pipelines and child pipelines")
-    jobs: JobsOptions = Field(default_factory=JobsOptions, description="jobs")
+    jobs: JobsOptions = Field(default_factory=JobsOptions, description="jobs of pipelines")
     test_reports: TestReportsOptions = Field(default_factory=TestReportsOptions, description="test reports")
     environments: EnvironmentsOptions = Field(default_factory=EnvironmentsOptions, description="environments and deployments")
     merge_requests: MergeRequestsOptions = Field(default_factory=MergeRequestsOptions, description="merge requests")
-    dora: DoraOptions = Field(default_factory=DoraOptions, description="DORA metrics")
+    dora: DoraOptions = Field(default_factory=DoraOptions, description="DORA metrics, of Ultimate")
     value_stream: SlowOptions = Field(default_factory=SlowOptions, description="value stream analytics")
     code_review: CodeReviewOptions = Field(default_factory=CodeReviewOptions, description="code review")
     repository: SlowOptions = Field(default_factory=SlowOptions, description="repositories")
@@ -177,8 +177,8 @@ class MergeRequestRefsOptions(Section):
 class RefsOptions(Section):
     """Which refs keep their names in label `ref`; the others get their class."""
 
-    branches: BranchesOptions = Field(default_factory=BranchesOptions, description="branches")
-    tags: TagsOptions = Field(default_factory=TagsOptions, description="tags")
+    branches: BranchesOptions = Field(default_factory=BranchesOptions, description="branches of projects")
+    tags: TagsOptions = Field(default_factory=TagsOptions, description="tags of projects")
     merge_requests: MergeRequestRefsOptions = Field(default_factory=MergeRequestRefsOptions, description="merge requests")
 
 
