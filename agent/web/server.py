@@ -88,13 +88,14 @@ async def serve(
     idle_seconds: int = IDLE_SECONDS,
     stop_seconds: int = STOP_SECONDS,
     bounds_itself: Callable[[str], bool] = lambda _: False,
+    dates: bool = True,
     task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; then take nothing new, answer what is in flight within `stop_seconds`, and end.
 
-    The app bounds the bodies of paths that `bounds_itself` says yes to, apart from `body_seconds`. Reports `host:port` as
-    bound. Raises StartError for an address that cannot be had, ConfigError for certificates that cannot be used. Runs on
-    the asyncio backend only, as uvicorn does.
+    The app bounds the bodies of paths that `bounds_itself` says yes to, apart from `body_seconds`. `dates`: whether answers get
+    a Date; else the app tells it. Reports `host:port` as bound. Raises StartError for an address that cannot be had,
+    ConfigError for certificates that cannot be used. Runs on the asyncio backend only, as uvicorn does.
     """
     context = server_context(tls_cert_file, tls_key_file, client_ca_file)
     config = uvicorn.Config(
@@ -107,6 +108,7 @@ async def serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=dates,
         limit_concurrency=max_connections + 1,  # uvicorn refuses from this number on
         timeout_keep_alive=idle_seconds,
         timeout_graceful_shutdown=stop_seconds,

@@ -87,6 +87,10 @@ class GitlabApi:
         self.latency = latency
         """Seconds that every answer takes."""
         self._showers = showers
+        self.has_graphql = True
+        """False: nothing is there, as where an administrator has closed it."""
+        self.most_nodes: int | None = None
+        """After so many elements a GraphQL request has taken too long, and the rest of its answer is null."""
         self.faults = faults.Faults()
         """What goes wrong with the next requests."""
         self.requests: deque[Asked] = deque(maxlen=MAX_KEPT)
@@ -126,12 +130,12 @@ class GitlabApi:
             value = _secret(request)
             headers = self.limits.throttle(value or "anonymous", now)
             token = self._world.token(value, now) if value else None
+            is_graphql = request.url.path == GRAPHQL and request.method == "POST" and self.has_graphql
             if value and token is None:
-                is_graphql = request.url.path == GRAPHQL
                 raise RequestError(401, {"errors": [{"message": "Invalid token"}]} if is_graphql else dict(INVALID))
-            if request.url.path == GRAPHQL:
+            if is_graphql:
                 resource = "graphql"
-                answer = graphql.answer(self._world, token, self.profile, now, body)
+                answer = graphql.answer(self._world, token, self.profile, now, body, most_nodes=self.most_nodes)
                 content, status, nodes = answer.body, answer.status, answer.nodes
             else:
                 route, path = self._route(request)
