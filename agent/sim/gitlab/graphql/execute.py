@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from agent.sim.gitlab.graphql import leaves
+from agent.sim.gitlab.graphql.formats import text, truth
 from agent.sim.gitlab.graphql.introspection import Introspection
+from agent.sim.gitlab.graphql.leaves import leaves
 from agent.sim.gitlab.graphql.pages import Page, Rows, cursor, page
 from agent.sim.gitlab.graphql.plan import Node
 from agent.sim.gitlab.graphql.reading import Given, Reading
@@ -39,9 +40,9 @@ class Executor:
         introspection = Introspection(schema)
         reading = Reading(world, asker.token, asker.now, profile)
         self._ways = _ways(reading, introspection, asker)
-        self._leaves = {**leaves.leaves(asker.now, world.url, profile), **introspection.leaves}
+        self._leaves = {**leaves(asker.now, world.url, profile), **introspection.leaves}
         self._leaves["Pipeline"] |= {
-            "latest": lambda seen: leaves.truth(reading.is_latest(seen)),
+            "latest": lambda seen: truth(reading.is_latest(seen)),
             "totalJobs": lambda seen: str(reading.job_count(seen)),
         }
 
@@ -129,7 +130,7 @@ class Executor:
             return self._object(node.children)
         return self._field(node)
 
-    def _elements(self, node: Node, inner: Render, pick: Callable[[Page], list[Any]]) -> Render:
+    def _elements(self, node: Node, inner: Render, pick: Callable[[Page], Sequence[Any]]) -> Render:
         run, fragile = self._run, any(map(can_fail, node.children))
 
         def render(shown: Page) -> str:
@@ -145,7 +146,7 @@ class Executor:
                 inner = self._inside(self._object(node.children))
                 parts.append((node.key, self._run.guarded(node, inner) if can_fail(node) else inner))
             elif node.known.name == "cursor":
-                parts.append((node.key, lambda pair: leaves.text(cursor(pair[1]))))
+                parts.append((node.key, lambda pair: text(cursor(pair[1]))))
             else:
                 parts.append((node.key, self._field(node)))
         return lambda pair: "{" + ",".join(f'"{key}":{part(pair)}' for key, part in parts) + "}"

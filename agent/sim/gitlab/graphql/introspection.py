@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agent.sim.gitlab.graphql.leaves import Leaf, text
+from agent.sim.gitlab.graphql.formats import text
+from agent.sim.gitlab.graphql.leaves import Leaf
 from agent.sim.gitlab.graphql.schema import SCALARS, Known, Schema
 
 Named = tuple[str, str]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import lru_cache
-from time import gmtime
 from typing import Any
 
+from agent.sim.gitlab.graphql.formats import floating, moment, number, text, truth, word
 from agent.sim.gitlab.graphql.pages import cursor
 from agent.sim.gitlab.objects import BRIDGE, FINAL, Job, JobView, Pipeline, PipelineView, TestSuite
 from agent.sim.gitlab.profile import Profile
@@ -18,11 +17,9 @@ from agent.sim.gitlab.profile import Profile
 Leaf = Callable[[Any], str]
 Seen = tuple[Pipeline, PipelineView]
 JobSeen = tuple[Job, JobView, Pipeline]
-DAY = 86_400
 RUNNERS = {"instance": '"INSTANCE_TYPE"', "group": '"GROUP_TYPE"', "project": '"PROJECT_TYPE"'}
 ACTIVE = frozenset({"pending", "running", "preparing", "waiting_for_resource", "waiting_for_callback", "canceling", "created"})
 
-_DORA = ("deploymentFrequency", "leadTimeForChanges", "timeToRestoreService", "changeFailureRate")
 _MESSAGES = {
     "unknown_failure": "There is an unknown failure, please try again",
     "script_failure": None,
@@ -45,52 +42,6 @@ _MESSAGES = {
     "no_matching_runner": "No matching runner available",
 }
 """What people are told, by the word that REST has: app/presenters/commit_status_presenter.rb, English texts."""
-
-
-@lru_cache(maxsize=65_536)
-def text(value: str | None) -> str:
-    """A text or null."""
-    return json.dumps(value)
-
-
-@lru_cache(maxsize=4_096)
-def _day(day: int) -> str:
-    moment = gmtime(day * DAY)
-    return f'"{moment.tm_year:04}-{moment.tm_mon:02}-{moment.tm_mday:02}T'
-
-
-@lru_cache(maxsize=DAY)
-def _clock(at: int) -> str:
-    return f'{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}Z"'
-
-
-def moment(seconds: int | None) -> str:
-    """A time or null: whole seconds of UTC, as GraphQL has them."""
-    if seconds is None:
-        return "null"
-    day, rest = divmod(seconds, DAY)
-    return _day(day) + _clock(rest)
-
-
-def number(value: float | None) -> str:
-    """A number or null."""
-    return "null" if value is None else repr(value)
-
-
-def floating(value: float | None) -> str:
-    """A number with a fraction, or null."""
-    return "null" if value is None else repr(float(value))
-
-
-def truth(value: bool) -> str:
-    """true or false."""
-    return "true" if value else "false"
-
-
-@lru_cache(maxsize=64)
-def word(value: str) -> str:
-    """An enum's value."""
-    return f'"{value.upper()}"'
 
 
 def _ref_path(pipeline: Pipeline) -> str:
@@ -146,6 +97,14 @@ _JOB: dict[str, Leaf] = {
     "tags": lambda seen: "null" if seen[0].spec.kind == BRIDGE else json.dumps(seen[0].spec.tags),
     "manualJob": lambda seen: truth(seen[0].spec.when == "manual"),
 }
+_DORA = ("deploymentFrequency", "leadTimeForChanges", "timeToRestoreService", "changeFailureRate")
+_STATES = ("success", "failed", "skipped", "error")
+
+
+def _of(name: str, render: Leaf) -> Leaf:
+    return lambda found: render(found.get(name))
+
+
 _PLAIN: dict[str, dict[str, Leaf]] = {
     "UserCore": {
         "id": lambda user: f'"gid://gitlab/User/{user.id}"',
@@ -174,6 +133,27 @@ _PLAIN: dict[str, dict[str, Leaf]] = {
         "text": lambda of: text("Warning" if of[1] else of[0].replace("_", " ").capitalize()),
         "label": lambda of: text(of[0].replace("_", " ")),
     },
+    "DoraMetric": {name: _of(name, floating) for name in ("date", *_DORA)},
+    "TestReportTotal": {
+        **{name: _of(name, number) for name in ("count", *_STATES)},
+        "time": _of("time", floating),
+        "suiteError": lambda _: "null",
+    },
+    "TestSuiteSummary": {
+        **{f"{name}Count": _of(name, number) for name in _STATES},
+        "totalCount": _of("count", number),
+        "totalTime": _of("time", floating),
+        "name": _of("name", text),
+        "suiteError": lambda _: "null",
+        "buildIds": _of("builds", json.dumps),
+    },
+    "QueryComplexity": {"score": _of("score", number), "limit": _of("limit", number)},
+    "PageInfo": {
+        "hasNextPage": lambda page: truth(page.has_next),
+        "hasPreviousPage": lambda page: truth(page.has_previous),
+        "startCursor": lambda page: text(cursor(page.keys[0]) if page.keys else None),
+        "endCursor": lambda page: text(cursor(page.keys[-1]) if page.keys else None),
+    },
     "Repository": {
         "rootRef": lambda project: text(project.default_branch or None),
         "exists": lambda _project: "true",
@@ -186,7 +166,7 @@ def totals(suites: tuple[TestSuite, ...]) -> dict[str, float]:
     """A report in summary."""
     cases = [case for suite in suites for case in suite.cases]
     found: dict[str, float] = {"time": float(sum(case.seconds for case in cases)), "count": len(cases)}
-    for status in ("success", "failed", "skipped", "error"):
+    for status in _STATES:
         found[status] = sum(case.status == status for case in cases)
     return found
 
@@ -197,22 +177,33 @@ def leaves(now: float, url: str, profile: Profile) -> dict[str, dict[str, Leaf]]
     def status(seen: tuple[Any, Any]) -> str:
         return word(profile.says(seen[1].status))
 
-    project: dict[str, Leaf] = {
-        "id": lambda project: f'"gid://gitlab/Project/{project.id}"',
-        "name": lambda project: text(project.place(now).path),
-        "path": lambda project: text(project.place(now).path),
-        "fullPath": lambda project: text(project.path_at(now)),
-        "archived": lambda project: truth(project.archived),
-        "visibility": lambda project: text(project.visibility),
-        "createdAt": lambda project: moment(project.created),
-        "webUrl": lambda project: text(f"{url}/{project.path_at(now)}"),
-    }
     return {
         **_PLAIN,
-        "Project": project,
+        **_changing(now, url),
+        "CurrentUser": _PLAIN["UserCore"],
         "Pipeline": {**_PIPELINE, "status": status},
         "CiJob": {**_JOB, "status": status},
-        "CurrentUser": _PLAIN["UserCore"],
+        "Metadata": {
+            "version": lambda _: text(profile.version),
+            "revision": lambda _: text(profile.revision),
+            "enterprise": lambda _: truth(profile.is_enterprise),
+        },
+    }
+
+
+def _changing(now: float, url: str) -> dict[str, dict[str, Leaf]]:
+    """Of things that are what they are at a moment."""
+    return {
+        "Project": {
+            "id": lambda project: f'"gid://gitlab/Project/{project.id}"',
+            "name": lambda project: text(project.place(now).path),
+            "path": lambda project: text(project.place(now).path),
+            "fullPath": lambda project: text(project.path_at(now)),
+            "archived": lambda project: truth(project.archived),
+            "visibility": lambda project: text(project.visibility),
+            "createdAt": lambda project: moment(project.created),
+            "webUrl": lambda project: text(f"{url}/{project.path_at(now)}"),
+        },
         "MergeRequest": {
             "id": lambda request: f'"gid://gitlab/MergeRequest/{request.id}"',
             "iid": lambda request: f'"{request.iid}"',
@@ -225,34 +216,4 @@ def leaves(now: float, url: str, profile: Profile) -> dict[str, dict[str, Leaf]]
             "tier": lambda environment: word(environment.tier),
             "externalUrl": lambda environment: text(environment.external_url or None),
         },
-        "Metadata": {
-            "version": lambda _: text(profile.version),
-            "revision": lambda _: text(profile.revision),
-            "enterprise": lambda _: truth(profile.is_enterprise),
-        },
-        "DoraMetric": {name: _of(name, floating) for name in ("date", *_DORA)},
-        "TestReportTotal": {
-            **{name: _of(name, number) for name in ("count", "success", "failed", "skipped", "error")},
-            "time": _of("time", floating),
-            "suiteError": lambda _: "null",
-        },
-        "TestSuiteSummary": {
-            **{f"{name}Count": _of(name, number) for name in ("success", "failed", "skipped", "error")},
-            "totalCount": _of("count", number),
-            "totalTime": _of("time", floating),
-            "name": _of("name", text),
-            "suiteError": lambda _: "null",
-            "buildIds": _of("builds", json.dumps),
-        },
-        "QueryComplexity": {"score": _of("score", number), "limit": _of("limit", number)},
-        "PageInfo": {
-            "hasNextPage": lambda page: truth(page.has_next),
-            "hasPreviousPage": lambda page: truth(page.has_previous),
-            "startCursor": lambda page: text(cursor(page.keys[0]) if page.keys else None),
-            "endCursor": lambda page: text(cursor(page.keys[-1]) if page.keys else None),
-        },
     }
-
-
-def _of(name: str, render: Leaf) -> Leaf:
-    return lambda found: render(found.get(name))

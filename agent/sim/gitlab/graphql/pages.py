@@ -24,8 +24,8 @@ class Rows(NamedTuple):
 class Page(NamedTuple):
     """Some of them."""
 
-    things: list[Any]
-    keys: list[int]
+    things: Sequence[Any]
+    keys: Sequence[int]
     has_next: bool
     has_previous: bool
     total: int
@@ -52,11 +52,14 @@ def _key(text: str) -> int:
 
 def page(rows: Rows, given: Mapping[str, Any]) -> Page:
     """The page that the arguments ask for. Raises FieldError."""
+    total = len(rows.keys)
+    if not given and total <= PAGE:
+        return Page(rows.things, rows.keys, False, False, total)
     first, last = given.get("first"), given.get("last")
     if first is not None and last is not None:
         raise FieldError("Can only provide either `first` or `last`, not both")
     sign = -1 if rows.is_falling else 1
-    begin, end = 0, len(rows.keys)
+    begin, end = 0, total
     if "after" in given:
         key = sign * _key(given["after"])
         begin = next((place for place, each in enumerate(rows.keys) if sign * each > key), end)
@@ -68,5 +71,4 @@ def page(rows: Rows, given: Mapping[str, Any]) -> Page:
         start = max(start, stop - min(max(last, 0), PAGE))
     else:
         stop = min(stop, start + min(max(PAGE if first is None else first, 0), PAGE))
-    total = len(rows.keys)
-    return Page(list(rows.things[start:stop]), list(rows.keys[start:stop]), stop < total, start > 0, total)
+    return Page(rows.things[start:stop], rows.keys[start:stop], stop < total, start > 0, total)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from agent.sim.gitlab.graphql import values
-from agent.sim.gitlab.graphql.parser import MAX_DEPTH, At, Document, Field, Operation, Selection, Spread
+from agent.sim.gitlab.graphql.parser import MAX_DEPTH
 from agent.sim.gitlab.graphql.schema import Known, Schema
+from agent.sim.gitlab.graphql.syntax import At, Document, Field, Operation, Selection, Spread
 from agent.sim.gitlab.graphql.trouble import QueryError
 from agent.sim.gitlab.graphql.validate import TYPENAME
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +77,7 @@ class Run:
         except _NulledError:
             return "null"
 
-    def each(self, render: Render, things: list[Any], *, can_fail: bool) -> str:
+    def each(self, render: Render, things: Sequence[Any], *, can_fail: bool) -> str:
         """A list of things."""
         if not can_fail:
             return f"[{','.join(map(render, things))}]"

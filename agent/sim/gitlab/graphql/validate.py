@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from agent.sim.gitlab.graphql import values
-from agent.sim.gitlab.graphql.parser import (
+from agent.sim.gitlab.graphql.schema import Known, Schema, named
+from agent.sim.gitlab.graphql.syntax import (
     Argument,
     At,
     Directive,
@@ -20,7 +21,6 @@ from agent.sim.gitlab.graphql.parser import (
     Value,
     Variable,
 )
-from agent.sim.gitlab.graphql.schema import Known, Schema, named
 from agent.sim.gitlab.graphql.trouble import Json, QueryError
 
 MAX_ERRORS = 5

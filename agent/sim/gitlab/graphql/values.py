@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from agent.sim.gitlab.graphql.parser import Ref, Value, Variable, Word
 from agent.sim.gitlab.graphql.schema import SCALARS, Schema, named
+from agent.sim.gitlab.graphql.syntax import Ref, Value, Variable, Word
 from agent.sim.gitlab.graphql.trouble import QueryError
 
 MAX_INT = 2**31 - 1
