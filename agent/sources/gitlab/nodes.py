@@ -15,6 +15,7 @@ from agent.sources.gitlab.failures import reason_of
 from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Job, Pipeline, Report, Totals, Upstream
 from agent.sources.gitlab.parsed import (
     LARGEST,
+    LONGEST_SECONDS,
     MAX_ARTIFACTS,
     MAX_PATH,
     MAX_SUITES,
@@ -42,7 +43,7 @@ Json = Mapping[str, Any]
 def id_of(gid: object, kind: str) -> int:
     """The number in a global id of that kind. Raises MalformedError."""
     digits = gid[len(kind) :] if isinstance(gid, str) and gid.startswith(kind) else ""
-    if not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
+    if len(digits) > 18 or not (digits.isdecimal() and digits.isascii()):
         raise MalformedError("id is no global id")
     return int(digits)
 
@@ -144,6 +145,7 @@ class JobReader:
         self._words: dict[str, str] = {}
         self._reasons: dict[str, str] = {}
         self._statuses: dict[str, str] = {}
+        self._times: dict[str | None, int | None] = {}
 
     def jobs(self, nodes: Iterable[Any]) -> list[Job]:
         """The jobs of a page; trigger jobs, and statuses that other systems report, are left out."""
@@ -169,7 +171,7 @@ class JobReader:
                 said = found.get("failureMessage") or ""
                 reason = self._reasons.get(said) or self._kept(self._reasons, said, reason_of)
         stage, runner, artifacts = found.get("stage"), found.get("runner"), found.get("artifacts")
-        created = seconds(found["createdAt"])
+        created = self._second(found["createdAt"])
         if created is None:
             raise MalformedError("createdAt is not a time")
         return Job(
@@ -178,15 +180,25 @@ class JobReader:
             "" if stage is None else self._word(stage["name"]),
             status,
             created,
-            seconds(found.get("startedAt")),
-            seconds(found.get("finishedAt")),
-            duration(found.get("duration")),
-            duration(found.get("queuedDuration")),
+            self._second(found.get("startedAt")),
+            self._second(found.get("finishedAt")),
+            _duration(found.get("duration")),
+            _duration(found.get("queuedDuration")),
             found.get("retried") is True,
             "unknown" if runner is None else _RUNNER_TYPES.get(runner.get("runnerType"), "unknown"),
             reason,
             None if artifacts is None else _bytes(artifacts),
         )
+
+    def _second(self, found: Any) -> int | None:
+        """As `seconds` has it; jobs of a pipeline are made in the same second."""
+        second = self._times.get(found)
+        if second is None and found is not None:
+            second = seconds(found)
+            if len(self._times) >= MAX_WORDS:
+                self._times.clear()
+            self._times[found] = second
+        return second
 
     def _word(self, found: Any) -> str:
         word = self._words.get(found)
@@ -200,19 +212,27 @@ class JobReader:
         return word
 
 
+def _duration(found: Any) -> int | None:
+    """As `duration` has it, for what comes by the hundred thousand."""
+    if type(found) is int or type(found) is float:
+        return int(found) if 0 <= found <= LONGEST_SECONDS else None
+    return None
+
+
 def _bytes(artifacts: Any) -> int | None:
-    """The sum of what a job left; None = not told."""
+    """The sum of what a job left; None = not told. Sizes are text: GraphQL's own whole numbers end at 32 bits."""
     nodes = artifacts["nodes"]
-    if not nodes:
-        return None if nodes is None else 0
-    sizes = [node.get("size") for node in nodes[:MAX_ARTIFACTS]]
-    # GraphQL's BigInt is text, whole numbers too where they are larger than 32 bits
-    found = [int(size) for size in sizes if isinstance(size, int) or (isinstance(size, str) and _is_digits(size))]
-    return sum(size for size in found if 0 <= size < LARGEST)
-
-
-def _is_digits(size: str) -> bool:
-    return size.isascii() and size.isdecimal() and len(size) < 19
+    if nodes is None:
+        return None
+    total = 0
+    for node in nodes[:MAX_ARTIFACTS]:
+        try:
+            size = int(node["size"])
+        except (TypeError, ValueError, KeyError, OverflowError):
+            continue
+        if 0 <= size < LARGEST:
+            total += size
+    return total
 
 
 # -- test reports ----------------------------------------------------------------------------------------
