@@ -9,9 +9,10 @@ from typing import Any
 from agent.errors import CollectError, DeliveryError
 from agent.model import Collected, Delivery, Poller, Update
 from agent.plugin import Context
-from agent.sim.github.faults import BROKEN, ERRORS, Showers
+from agent.sim.github.faults import Showers
 from agent.sim.github.inside import Inside
 from agent.sim.gitlab.api import GitlabApi
+from agent.sim.gitlab.faults import BROKEN, ERRORS
 from agent.sim.gitlab.flat import TOKEN
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.profile import EE_18, Profile

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 86400.0
 """After how long GraphQL is tried again where it was refused."""
+MAX_REFUSALS = 5
+"""In a row, of GraphQL that has worked before, until it is given up."""
 REFUSED = "graphql"
 """The kind of the error that says that it cannot be had at all."""
 
@@ -29,6 +31,9 @@ class Either:
         self._rest = rest
         self._clock = clock
         self._rest_until = 0.0
+        self._refusals = 0
+        """In a row; one alone may be a proxy's."""
+        self._has_worked = False
 
     @property
     def uses_graphql(self) -> bool:
@@ -67,10 +72,13 @@ class Either:
         except CollectError as error:
             if error.kind != REFUSED:
                 raise
+            self._refusals += 1
+            if self._has_worked and self._refusals < MAX_REFUSALS:
+                raise CollectError("status", str(error)) from error
             self._rest_until = self._clock() + AGAIN_SECONDS
             log.warning(
                 "source %s: %s; asking by REST, which takes far more requests; trying GraphQL again in a day", self._name, error
             )
             return await question(self._rest)
-        self._rest_until = 0.0
+        self._has_worked, self._refusals = True, 0
         return answer

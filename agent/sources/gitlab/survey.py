@@ -132,7 +132,8 @@ class Survey:
             batch = joined[first : first + JOINED_AT_ONCE]
             found = await self._reader.unfinished(batch)
             self._failed(found, now, gathered)
-            progress.mark = progress.mark or int(found.date) - OVERLAP_SECONDS
+            if found.pipelines and not progress.mark:
+                progress.mark = int(found.date) - OVERLAP_SECONDS
             for project in batch:
                 if project.id not in found.pipelines:
                     continue
@@ -154,7 +155,8 @@ class Survey:
         dates = []
         for mark, group in sorted(groups.items()):
             found = await self._reader.changed(group, mark)
-            dates.append(found.date)
+            if found.pipelines:
+                dates.append(found.date)
             self._failed(found, now, gathered)
             for project in group:
                 if project.id in found.pipelines:
