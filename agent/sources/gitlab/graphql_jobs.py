@@ -6,7 +6,7 @@ wanted ones, and one that has changed since is not. It is asked for by its id th
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ MAX_PAGES = 100
 
 
 class _Slice(NamedTuple):
-    """Pipelines of one project."""
+    """Pipelines of one project, all of them children, or none."""
 
     project: Project
     pipelines: tuple[Pipeline, ...]
@@ -82,7 +82,11 @@ class Jobs:
     async def read(self, queries: Queries, wanted: Mapping[Project, Sequence[Pipeline]]) -> dict[int, list[Job] | CollectError]:
         """All jobs of these pipelines, by pipeline id. Raises CollectError where nothing can be read."""
         answers = _Answers(JobReader(queries.knows_reasons, self._api.malformed))
-        slices = [_Slice(project, tuple(sorted(some, key=_updated))) for project, some in wanted.items() if some]
+        slices = []
+        for project, some in wanted.items():
+            for is_child in (False, True):  # they are in lists of their own
+                pipelines = tuple(sorted((one for one in some if _is_child(one) == is_child), key=_updated))
+                slices += [_Slice(project, pipelines)] * bool(pipelines)
         slices.sort(key=lambda one: one.pipelines[0].updated)
         await self._nested(queries, slices, answers)
         await self._named(queries, answers)
@@ -96,8 +100,8 @@ class Jobs:
             expected, begun = self._expected(taken), anyio.current_time()
             pipelines = [pipeline for one in taken for pipeline in one.pipelines]
             mine = dict.fromkeys(one.project.id for one in taken)
-            children = any(pipeline.source == "parent_pipeline" for pipeline in pipelines)
-            main = any(pipeline.source != "parent_pipeline" for pipeline in pipelines)
+            children = any(_is_child(one.pipelines[0]) for one in taken)
+            main = not all(_is_child(one.pipelines[0]) for one in taken)
             variables = {
                 "ids": [project_gid(number) for number in mine],
                 "n": len(mine),
@@ -142,7 +146,7 @@ class Jobs:
         return taken
 
     def _fits(self, queries: Queries, taken: Sequence[_Slice]) -> bool:
-        kinds = {pipeline.source == "parent_pipeline" for one in taken for pipeline in one.pipelines}
+        kinds = {_is_child(one.pipelines[0]) for one in taken}
         return queries.fits(len(taken), min(queries.page, _longest(taken) + MORE_PIPELINES), len(kinds))
 
     def _expected(self, taken: Sequence[_Slice]) -> float:
@@ -225,15 +229,19 @@ class Jobs:
         await spread(pages, lambda todo: [todo.popleft()], ask, failed, self._at_once)
 
 
+def _is_child(pipeline: Pipeline) -> bool:
+    return pipeline.source == "parent_pipeline"
+
+
 def _updated(pipeline: Pipeline) -> int:
     return pipeline.updated
 
 
 def _longest(taken: Sequence[_Slice]) -> int:
-    """The most pipelines of one project."""
-    counts: dict[int, int] = {}
+    """The most pipelines of one list."""
+    counts: Counter[tuple[int, bool]] = Counter()
     for one in taken:
-        counts[one.project.id] = counts.get(one.project.id, 0) + len(one.pipelines)
+        counts[one.project.id, _is_child(one.pipelines[0])] += len(one.pipelines)
     return max(counts.values())
 
 
