@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from agent.model import Increment, Observation
@@ -50,10 +50,11 @@ class _Series:
 
 
 class Counting:
-    """One GitLab host. It keeps nothing but label values at hand."""
+    """One GitLab host. `places`: by full path, the projects that are counted. It keeps nothing but label values at hand."""
 
-    def __init__(self, host: str, families: Families, labeller: Labeller) -> None:
+    def __init__(self, host: str, families: Families, labeller: Labeller, places: Mapping[str, Place]) -> None:
         self._families = families
+        self._places = places
         self._labeller = labeller
         self._pipeline_key = f"gitlab:{host}:pipeline:"
         self._job_key = f"gitlab:{host}:job:"
@@ -151,8 +152,8 @@ class Counting:
         families, upstream = self._families, pipeline.upstream
         if upstream is None:
             return []
-        default = place.default_branch if upstream.project == place.path else ""
-        parent = place.rules.label(upstream.kind, upstream.ref, default)
+        there = self._places.get(upstream.project) or place._replace(default_branch="")
+        parent = there.rules.label(upstream.kind, upstream.ref, there.default_branch)
         own = (place.path, ref, upstream.project, parent, upstream.bridge)
         found = [
             Increment(families.child_pipeline_run_count, own, 1),

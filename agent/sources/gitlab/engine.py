@@ -7,24 +7,23 @@ whenever it is heard of, and nothing is lost with a commit that failed.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from agent.errors import DeliveryError
 from agent.model import Note, Observation, Update
-from agent.sources.gitlab import gauges, payload
-from agent.sources.gitlab.counting import Counting, Place, newest
+from agent.sources.gitlab import payload
+from agent.sources.gitlab.counting import Counting, Place
 from agent.sources.gitlab.ended import Endings
 from agent.sources.gitlab.families import Families
-from agent.sources.gitlab.gauges import Gauges
-from agent.sources.gitlab.labels import Labeller, status
+from agent.sources.gitlab.labels import Labeller
 from agent.sources.gitlab.now import KEEP_SECONDS, Unfinished
 from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
 from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.parsed import MalformedError
-from agent.sources.gitlab.refs import CHILD_SOURCE, Rules, is_child, ref_name
-from agent.sources.gitlab.state import JobState, ProjectState
+from agent.sources.gitlab.refs import CHILD_SOURCE, Rules, is_child
+from agent.sources.gitlab.shown import Shown
 
 
 class Digest(NamedTuple):
@@ -52,20 +51,12 @@ class Engine:
         self._options = options
         self._counts_jobs = collectors.pipelines.enabled and collectors.jobs.enabled
         self._labeller = Labeller(options.labels, with_runners=collectors.jobs.include_runner_details)
-        self._counting = Counting(host, families, self._labeller)
-        self._gauges = Gauges(families)
+        self._paths: dict[str, Place] = {}
+        self._counting = Counting(host, families, self._labeller, self._paths)
+        self._shown = Shown(families, self._labeller)
         self._places: dict[int, Place] = {}
-        self._states: dict[int, ProjectState] = {}
         self._unfinished = Unfinished(collectors.pipelines.max_pipelines_per_ref)
         self._endings = Endings()
-        self._versions: OrderedDict[int, int] = OrderedDict()
-        """By project: when its gauges last changed, in counted steps; the latest last."""
-        self._version = 0
-        self._until: dict[int, float] = {}
-        """By project: when its gauges change because something has grown too old."""
-        self._chosen: dict[int, tuple[int, frozenset[int]]] = {}
-        """By project: at a version, the newest pipelines of the refs that are shown."""
-        self._now = 0.0
         self.malformed: Counter[str] = Counter()
         """Objects in webhook bodies that could not be read, by kind."""
         self.ignored: Counter[str] = Counter()
@@ -78,7 +69,7 @@ class Engine:
 
     def restore(self, notes: Mapping[str, str], now: float) -> None:
         """Go on where an earlier life ended; broken notes are left out."""
-        self._now = now
+        self._shown.now = now
         self._unfinished.restore(notes)
         self._endings.restore(notes)
 
@@ -87,16 +78,15 @@ class Engine:
     def watch(self, project: Project, rules: ProjectOptions, since: int) -> None:
         """A project is counted from that second on, by GitLab's clock. Said again, it is known by its new name and rules."""
         own = Rules(rules, by_class=self._options.labels.ref == "class")
-        self._places[project.id] = Place(project.id, project.path, project.default_branch, own, since)
-        self._states.setdefault(project.id, ProjectState(project.path)).path = project.path
-        self._touch(project.id)
+        place = Place(project.id, project.path, project.default_branch, own, since)
+        self._leave(project.id)
+        self._places[project.id] = self._paths[project.path] = place
+        self._shown.watch(place)
 
     def forget(self, project_id: int) -> Digest:
         """A project is read no longer."""
-        if self._places.pop(project_id, None) is not None:
-            self._touch(project_id)
-        for held in (self._states, self._until, self._chosen):
-            held.pop(project_id, None)
+        self._leave(project_id)
+        self._shown.forget(project_id)
         return Digest(notes=[self._unfinished.end(number) for number in self._unfinished.of(project_id)])
 
     def register(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> Digest:
@@ -108,15 +98,15 @@ class Engine:
         for pipeline in pipelines:
             if not pipeline.is_final and self._is_wanted(pipeline):
                 notes += self._unfinished.put(pipeline, place.id, now, _group(pipeline, place), is_registered=True)
-                self._show(place, pipeline)
-        self._touch(project_id)
+                self._shown.take(place, pipeline)
+        self._shown.touch(project_id)
         return Digest(notes=notes)
 
     # -- pipelines and jobs ----------------------------------------------------------------------------
 
     def take(self, project_id: int, pipelines: Sequence[Pipeline], jobs: Mapping[int, Sequence[Job]], now: float) -> Digest:
         """Pipelines as they are now, and the jobs of those whose jobs were read, all of them, by pipeline id."""
-        self._now = max(self._now, now)
+        self._shown.now = max(self._shown.now, now)
         place = self._places.get(project_id)
         if place is None or not self._options.collectors.pipelines.enabled:
             return Digest(outcome="ignored")
@@ -125,7 +115,7 @@ class Engine:
             if self._is_wanted(pipeline):
                 self._take(found, place, pipeline, jobs.get(pipeline.id) if self._counts_jobs else None, now)
         if found.has_changed:
-            self._touch(project_id)
+            self._shown.touch(project_id)
         return found.digest()
 
     def _take(self, found: _Found, place: Place, pipeline: Pipeline, jobs: Sequence[Job] | None, now: float) -> None:
@@ -149,7 +139,7 @@ class Engine:
         if jobs is not None:
             found.observations += self._counting.jobs(place, pipeline, jobs, after, is_registered=is_registered)
             found.has_changed |= self._unfinished.read(number, jobs)
-        found.has_changed |= self._show(place, pipeline, jobs)
+        found.has_changed |= self._shown.take(place, pipeline, jobs)
 
     def _count(self, found: _Found, place: Place, pipeline: Pipeline, jobs: Sequence[Job] | None) -> None:
         """What a pipeline counts as, if it has ended before or now."""
@@ -167,73 +157,44 @@ class Engine:
 
     def gone(self, project_id: int, pipeline_id: int) -> Digest:
         """A pipeline was deleted before it was heard to end."""
-        state = self._states.get(project_id)
-        is_shown = state is not None and state.drop(pipeline_id)
-        if is_shown or self._unfinished.get(pipeline_id) is not None:
-            self._touch(project_id)
+        self._shown.drop(project_id, pipeline_id)
+        if self._unfinished.get(pipeline_id) is not None:
+            self._shown.touch(project_id)
         return Digest(notes=[self._unfinished.end(pipeline_id)])
 
     def unfinished(self, project_id: int) -> list[int]:
         """Pipelines of a project that are to be asked for until they end."""
         return self._unfinished.followed(project_id)
 
-    # -- state -----------------------------------------------------------------------------------------
+    # -- gauges ----------------------------------------------------------------------------------------
 
     def heads(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> None:
-        """The newest pipeline of each branch and tag that exists."""
-        self._now = max(self._now, now)
-        place, state = self._places.get(project_id), self._states.get(project_id)
-        if place is None or state is None:
-            return
-        has_changed = state.exist(pipelines)
-        for pipeline in pipelines:
-            has_changed |= self._show(place, pipeline)
-        if has_changed:
-            self._touch(project_id)
+        """The newest pipeline of each branch and tag that exists: the state of other refs ends."""
+        self._shown.now = max(self._shown.now, now)
+        place = self._places.get(project_id)
+        if place is not None:
+            self._shown.exist(place, pipelines)
 
     def reports(self, project_id: int, reports: Mapping[int, Report]) -> None:
         """Test reports by pipeline id."""
-        state = self._states.get(project_id)
-        if state is None:
-            return
-        told = [state.reported(number, report, self._endings.first(number)) for number, report in reports.items()]
-        if any(told):
-            self._touch(project_id)
+        told = {number: (report, self._endings.first(number)) for number, report in reports.items()}
+        self._shown.reported(project_id, told)
 
     def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
         """Whether a pipeline is the newest of a ref whose state is shown."""
-        place, state = self._places.get(project_id), self._states.get(project_id)
-        if place is None or state is None:
-            return False
-        version = self._versions[project_id]
-        at, heads = self._chosen.get(project_id, (-1, frozenset()))
-        if at != version:
-            heads = frozenset(state.refs[ref].head.id for ref in gauges.chosen(place, state, self._now))
-            self._chosen[project_id] = (version, heads)
-        return pipeline.id in heads
+        return self._shown.is_shown(project_id, pipeline.id)
 
     def changed_since(self, version: int, now: float = 0.0) -> tuple[list[int], int]:
         """The projects whose gauges have changed since that version, and the present one; -1 = all.
 
         Those of a project that is forgotten have changed too: it has none any more.
         """
-        self._now = max(self._now, now)
-        for project_id in [project_id for project_id, end in self._until.items() if end < self._now]:
-            self._touch(project_id)
-        found = []
-        for project_id, changed in reversed(self._versions.items()):
-            if changed <= version:
-                break
-            found.append(project_id)
-        return found, self._version
+        self._shown.now = max(self._shown.now, now)
+        return self._shown.changed_since(version)
 
     def gauges(self, project_id: int, now: float) -> list[Update]:
         """All gauges of a project, with its number as their scope; none of one that is not read."""
-        place, state = self._places.get(project_id), self._states.get(project_id)
-        if place is None or state is None:
-            return []
-        self._until[project_id] = gauges.until(place, state, now)
-        return self._gauges.of(place, state, self._unfinished.standing(project_id), now)
+        return self._shown.gauges(project_id, self._unfinished.standing(project_id), now)
 
     # -- webhooks --------------------------------------------------------------------------------------
 
@@ -252,9 +213,11 @@ class Engine:
             if event == payload.PIPELINE:
                 return self._pipeline_event(place, payload.pipeline_of(body), received)
             if event in (payload.PUSH, payload.TAG_PUSH):
-                self._deleted(project_id, payload.deleted_ref_of(body))
+                ref = payload.deleted_ref_of(body)
+                if ref is not None:
+                    self._shown.delete(project_id, *ref)
             elif event == payload.MERGE_REQUEST_HOOK:
-                self._merged(project_id, *payload.merge_request_of(body))
+                self._shown.request(project_id, *payload.merge_request_of(body))
         except MalformedError as error:
             raise DeliveryError(400, f"{error}; is this a {event} of GitLab's?") from error
         return Digest(outcome="hinted"), Hint(project_id, is_deployment=event == payload.DEPLOYMENT)
@@ -266,58 +229,30 @@ class Engine:
             return Digest(outcome="hinted"), hint
         if not self._options.collectors.pipelines.enabled:
             return self._ignored("collector"), None
-        self._now, found = max(self._now, received), _Found(self._expire(received), is_whole=not told.lost)
+        found = _Found(self._expire(received), is_whole=not told.lost)
         self._take(found, place, told.pipeline, told.jobs if self._counts_jobs else None, received)
         if found.has_changed:
-            self._touch(place.id)
+            self._shown.touch(place.id)
         return found.digest(), hint
-
-    def _deleted(self, project_id: int, ref: tuple[str, str] | None) -> None:
-        state = self._states.get(project_id)
-        if ref is not None and state is not None and state.delete(*ref):
-            self._touch(project_id)
-
-    def _merged(self, project_id: int, number: int, to: str) -> None:
-        state = self._states.get(project_id)
-        if state is not None and state.request(number, to):
-            self._touch(project_id)
 
     # -- small things ----------------------------------------------------------------------------------
 
+    def _leave(self, project_id: int) -> None:
+        """Its name and rules hold no longer."""
+        place = self._places.pop(project_id, None)
+        if place is not None and self._paths.get(place.path) is place:
+            del self._paths[place.path]
+
     def _is_wanted(self, pipeline: Pipeline) -> bool:
         return self._options.collectors.pipelines.include_child_pipelines or pipeline.source != CHILD_SOURCE
-
-    def _show(self, place: Place, pipeline: Pipeline, jobs: Sequence[Job] | None = None) -> bool:
-        """What a pipeline says of its ref, if that has a name; whether a gauge has changed."""
-        state = self._states[place.id]
-        name = ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request)
-        if not place.rules.shown(pipeline.kind, name, place.default_branch):
-            return False
-        has_changed = state.take(pipeline)
-        if jobs is not None and state.is_head(pipeline):
-            has_changed |= state.read(pipeline, [self._job_state(job) for job in newest(jobs)])
-        return has_changed
-
-    def _job_state(self, job: Job) -> JobState:
-        labeller = self._labeller
-        return JobState(
-            labeller.job_name(job.name), job.stage, status(job.status), labeller.failure_reason(job), job.artifacts_bytes
-        )
 
     def _expire(self, now: float) -> list[Note]:
         """What is too old."""
         notes = list(self._endings.expire(now))
         for project_id, note in self._unfinished.expire(now):
             notes.append(note)
-            self._touch(project_id)
+            self._shown.touch(project_id)
         return notes
-
-    def _touch(self, project_id: int) -> None:
-        """The gauges of a project are not what they were."""
-        self._version += 1
-        self._versions[project_id] = self._version
-        self._versions.move_to_end(project_id)
-        self._until.pop(project_id, None)
 
     def _ignored(self, reason: str) -> Digest:
         self.ignored[reason] += 1

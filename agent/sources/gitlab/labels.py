@@ -70,7 +70,9 @@ class Labeller:
 
     def job_name(self, name: str) -> str:
         """A job's name without its number among its like and without its matrix values, then as configured."""
-        short = name.partition(_MATRIX)[0] if name.endswith("]") else _SHARD.sub("", name)
+        short = _SHARD.sub("", name)
+        if short.endswith("]"):
+            short = short.partition(_MATRIX)[0]
         name = short or name
         for pattern, replacement in self._names:
             found = pattern.fullmatch(name)
