@@ -51,12 +51,14 @@ class Growth:
     def pipeline(self, trigger: Trigger, upstream: Upstream | None = None) -> Pipeline:
         """One pipeline and everything below it."""
         rng = self.rng
+        is_child = upstream is not None and upstream.pipeline.project is trigger.project
+        sha = upstream.pipeline.sha if upstream and is_child else f"{rng.getrandbits(160):040x}"
         made = Pipeline(
             self.pipeline_ids.take(trigger.at),
             trigger.project,
             trigger.ref,
             trigger.source,
-            f"{rng.getrandbits(160):040x}",
+            sha,
             trigger.at,
             trigger.user,
             trigger.tag,
