@@ -40,15 +40,19 @@ def _environment(environments: dict[str, Environment], project: Project, name: s
 
 
 def _of_job(growth: Growth, environments: dict[str, Environment], pipeline: Pipeline, job: Job) -> list[Deployment]:
-    """One for each of its lives in which it got as far as being queued."""
+    """One for each of its lives in which it got as far as being queued; one whose pipeline is deleted meanwhile never ends."""
     found = []
     for life in (job, job.again):
         if life is None or not life.queued or life.status == "skipped":
             continue
+        until = pipeline.deleted_at or life.queued + life.started + life.ended + 1
+        if life.queued >= until:
+            continue
         where = _environment(environments, pipeline.project, job.spec.environment)
+        started, ended = (at if at < until else 0 for at in (life.started, life.ended))
         identity = growth.deployment_ids.take(life.queued)
         status, ref = life.status or "success", pipeline.ref
-        made = Deployment(identity, where, ref, pipeline.sha, pipeline.user, life.queued, life.ended, status, life.started, job)
+        made = Deployment(identity, where, ref, pipeline.sha, pipeline.user, life.queued, ended, status, started, job)
         made.pipeline = pipeline
         found.append(made)
     return found

@@ -33,6 +33,8 @@ BUSY_SHARE = 0.7
 """The share of the projects in which anything happens."""
 USER_ONLY, EXPIRED, GUESTS = "glpat-read-user-only", "glpat-expired", "glpat-guest"
 """Tokens with which little can be read: of too small a scope, not valid any more, of a guest."""
+DEPLOYED = 4_000
+"""The same for deployments, which are looked at more rarely."""
 _BRANCHES = ("main", "develop", "release/1.2")
 _FIRST_PROJECT, _FIRST_MERGE_REQUEST = 41_000, 270_000_000
 
@@ -187,7 +189,7 @@ def _delete(rng: random.Random, made: list[Pipeline]) -> None:
         if rng.random() < 0.2 and not pipeline.yaml_error:
             end = next((view.updated_at for view in pipeline.views if view.is_final), pipeline.created + 3_600)
             at = rng.randrange(pipeline.created + 1, max(end, pipeline.created + 2))
-            if not any(0 <= at - job.ended < QUIET for job in pipeline.jobs):
+            if not any(0 <= at - job.ended < (DEPLOYED if job.spec.environment else QUIET) for job in pipeline.jobs):
                 pipeline.deleted_at = at
 
 
