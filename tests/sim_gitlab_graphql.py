@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 from agent.sim.gitlab.flat import TOKEN
 from agent.sim.gitlab.graphql import answer
-from agent.sim.gitlab.places import World
+from agent.sim.gitlab.objects import Pipeline, PipelineView
+from agent.sim.gitlab.places import Project, World
 from agent.sim.gitlab.profile import EE_18, Profile
 from agent.sim.gitlab.world import build
 
+ONE = "gid://gitlab/Ci::Pipeline/"
 HOURS = 6 * 3600
 EVERYTHING = """
 query Everything($ids: [ID!], $after: Time) {
@@ -119,3 +121,9 @@ def ask(
 def gid(of_type: str, number: int) -> str:
     """A global id."""
     return f"gid://gitlab/{of_type}/{number}"
+
+
+def seen(project: Project, at: float) -> list[tuple[Pipeline, PipelineView]]:
+    """The pipelines that are there, newest first."""
+    found = ((pipeline, pipeline.at(at)) for pipeline in reversed(project.pipelines))
+    return [(pipeline, view) for pipeline, view in found if view is not None]

@@ -51,8 +51,8 @@ def answer(
 ) -> Answer:
     """The answer to a request's body: a query, or a list of them.
 
-    `token`: None = anonymous. After `most_nodes` elements of lists the time of a query is over: what is left of its answer
-    is null, with errors that say so.
+    `token`: None = anonymous. After more than `most_nodes` elements of lists the time of a query is over: lists that were
+    not read by then are null, with errors that say so.
     """
     try:
         requests, is_list = _requests(body)

@@ -39,8 +39,6 @@ def operation(document: Document, name: str) -> Operation:
     found = next((each for each in document.operations if not name or each.name == name), None)
     if found is None:
         raise QueryError(f'No operation named "{name}"', None)
-    if found.kind != "query":
-        raise QueryError(f"Schema is not configured for {found.kind}s", found.at)
     return found
 
 

@@ -28,7 +28,7 @@ class Run:
     """One execution."""
 
     most_nodes: int | None = None
-    """After so many nodes the 30 seconds of a request are over; None = they are enough."""
+    """For more nodes the 30 seconds of a request are not enough; None = they always are."""
     nodes: int = 0
     """Elements of lists so far."""
     errors: list[Json] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Run:
 
     def load(self, node: Node, count: int = 0) -> None:
         """A list is being read, or `count` elements of it were. Raises FieldError where there is no time left."""
-        if not count and self.most_nodes is not None and self.nodes >= self.most_nodes:
+        if not count and self.most_nodes is not None and self.nodes > self.most_nodes:
             raise FieldError(f"Timeout on {node.owner}.{node.known.name}")
         self.nodes += count
 

@@ -56,6 +56,9 @@ class _Check:
 
     def all(self) -> Iterator[QueryError]:
         for operation in self.document.operations:
+            if operation.kind != "query":
+                yield QueryError(f"Schema is not configured for {operation.kind}s", operation.at)
+                continue
             self.inside = operation.name
             root = "query " + operation.name if operation.name else "query"
             yield from self._declared(operation)
