@@ -156,7 +156,7 @@ class Gitlab:
         if any(error.is_timeout for error in errors):
             raise CollectError("timeout", f"GraphQL: {errors[0].message}")
         words = errors[0].message if errors else reply.words
-        if _BROKEN.search(words) or not isinstance(body, dict):
+        if _BROKEN.search(words) or not errors:
             raise CollectError("status", f"GraphQL: HTTP {reply.status} {words}")
         raise CollectError("graphql", f"GraphQL does not take the query: HTTP {reply.status} {words}")
 

@@ -248,7 +248,7 @@ class Calls:
         self._count(request, str(reply.status))
         self.durations.setdefault((request.method, request.endpoint), Durations()).took(now - begun)
         words = reply.words if reply.status in (401, 429) else ""
-        self.limits.answered(request.endpoint, reply.status, reply.headers, words, begun, now)
+        self.limits.answered(request.endpoint, reply.status, reply.headers, reply.date, words, begun, now)
         if reply.status == 401:
             self.gate.refused(words, begun, now)
         elif reply.status < 429:

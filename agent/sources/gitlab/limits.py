@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from agent.errors import CollectError
-from agent.net.push import http_date, retry_after
+from agent.net.push import retry_after
 
 LONGEST_SECONDS = 90.0
 """A limit that lasts longer is an error instead of a wait: limits are counted by the minute."""
@@ -61,30 +61,45 @@ class Limits:
         self._until: dict[str, float] = {}
 
     def reserve(self, now: float) -> float:
-        """Seconds to wait before the next request, which is counted as made then."""
-        rate = self._allowed(now)
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled) * rate) - 1.0
+        """Seconds to wait before the next request, which is counted as made then.
+
+        Raises CollectError, kind `rate_limit`, where the instance leaves so little that it would be long.
+        """
+        rate, burst = self._rate * self.factor, self._burst
+        left = self.standing.remaining if self.standing is not None and now < self._reset else None
+        if left is not None:  # it has to last until the reset, and others may ask with the same token
+            rate = min(rate, max(left, 1.0) / (self._reset - now))
+            burst = min(burst, max(left / 10, 1.0))
+        self._tokens = min(burst, self._tokens + max(0.0, now - self._filled) * rate)
         self._filled = now
-        if self.standing is not None:
-            self.standing = self.standing._replace(remaining=max(0.0, self.standing.remaining - 1.0))
-        return max(0.0, -self._tokens / rate)
+        wait = max(0.0, (1.0 - self._tokens) / rate)
+        if left is not None:
+            wait = min(wait, self._reset - now)
+            _bearable(wait, "all endpoints")
+            self._spend()
+        self._tokens -= 1.0
+        return wait
 
     def blocked(self, endpoint: str, now: float) -> float:
         """Seconds for which the instance wants no request to `endpoint`. Raises CollectError, `rate_limit`, where it is long."""
         seconds = max(self._until.get("", 0.0), self._until.get(endpoint, 0.0)) - now
-        if seconds > LONGEST_SECONDS:
-            raise CollectError("rate_limit", f"GitLab's rate limit for {endpoint} lasts {seconds:.0f} s more")
+        _bearable(seconds, endpoint)
         return max(0.0, seconds)
 
-    def answered(self, endpoint: str, status: int, headers: Mapping[str, str], words: str, begun: float, now: float) -> None:
-        """Take in an answer to a request that began at `begun`; `words`: the beginning of the body of a refusal."""
-        self._note(headers, now)
+    def answered(
+        self, endpoint: str, status: int, headers: Mapping[str, str], date: float, words: str, begun: float, now: float
+    ) -> None:
+        """Take in an answer to a request that began at `begun`.
+
+        `date`: when by the instance's clock, seconds since the epoch; `words`: the beginning of the body of a refusal.
+        """
+        self._note(headers, date, now)
         if status == 429:
             wait = _number(headers.get("retry-after"))
             if wait is None:
-                wait = retry_after(headers, _date(headers, now))
+                wait = retry_after(headers, date)
             if wait is None:
-                wait = MINUTE - _date(headers, now) % MINUTE
+                wait = MINUTE - date % MINUTE
             which = endpoint if _ENDPOINT in words.lower() else ""
             self._until[which] = max(self._until.get(which, 0.0), now + max(1.0, wait))
         elif status >= 500:
@@ -100,22 +115,17 @@ class Limits:
             self.factor = max(LEAST_FACTOR, self.factor * factor)
             self._lowered = now
 
-    def _allowed(self, now: float) -> float:
-        """Requests a second; what is left of a limit is spread over the time it has to last for."""
-        rate = self._rate * self.factor
-        if self.standing is None or now >= self._reset:
-            return rate
-        self._tokens = min(self._tokens, self.standing.remaining)
-        return min(rate, max(self.standing.remaining, 1.0) / (self._reset - now))
+    def _spend(self) -> None:
+        if self.standing is not None:
+            self.standing = Standing(max(0.0, self.standing.remaining - 1.0), self.standing.reset)
 
-    def _note(self, headers: Mapping[str, str], now: float) -> None:
+    def _note(self, headers: Mapping[str, str], date: float, now: float) -> None:
         left, reset = _number(headers.get("ratelimit-remaining")), _number(headers.get("ratelimit-reset"))
         if left is None or reset is None:
             return
         if self.standing is not None and self.standing.reset == reset:
             left = min(left, self.standing.remaining)  # an answer that was overtaken
         self.standing = Standing(left, reset)
-        date = _date(headers, reset)
         self._reset = now + min(max(0.0, reset - date), MINUTE * MINUTE)
         if left < 1.0:
             self._until[""] = max(self._until.get("", 0.0), self._reset)
@@ -156,10 +166,10 @@ class Gate:
         self._refused, self._pause = 0, 0.0
 
 
+def _bearable(seconds: float, endpoint: str) -> None:
+    if seconds > LONGEST_SECONDS:
+        raise CollectError("rate_limit", f"GitLab's rate limit for {endpoint} lasts {seconds:.0f} s more")
+
+
 def _number(text: str | None) -> float | None:
     return float(text) if text and len(text) <= 15 and text.isascii() and text.isdecimal() else None
-
-
-def _date(headers: Mapping[str, str], otherwise: float) -> float:
-    found = http_date(headers.get("date"))
-    return otherwise if found is None else found
