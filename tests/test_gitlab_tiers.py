@@ -202,7 +202,7 @@ async def test_each_collector_says_why_it_is_off(gitlab: GitLab) -> None:
 
 
 async def test_remarks_name_what_was_found_and_what_the_configuration_asks_for_in_vain(gitlab: GitLab) -> None:
-    found = tiers(gitlab, collectors={"dora": {"enabled": True}})
+    found = tiers(gitlab, collectors={"dora": {"enabled": True}, "contributors": {"enabled": False}})
     await found.refresh([SHOP, NOTES])
 
     assert found.remarks() == (

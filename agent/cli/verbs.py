@@ -306,3 +306,21 @@ def example() -> None:
     from agent.config.docs import example as make
 
     click.echo(make(), nl=False)
+
+
+@config.command("import")
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def config_import(file: Path | None) -> None:
+    """Turn the configuration of amazing-gitlab-exporter, FILE and AGE_* variables, into one of cipush.
+
+    What has no counterpart is told on standard error. The output holds the secrets that the input does.
+    """
+    with _exit_codes():
+        from agent import config
+        from agent.config.imported import imported
+        from agent.secret import redact
+
+        found = imported(file, config.process_environ())
+        click.echo(found.text, nl=False)
+        for note in found.notes:
+            click.echo(redact(note), err=True)

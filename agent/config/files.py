@@ -83,6 +83,19 @@ def read_file(file: File) -> FileData:
     return FileData(_ask_dynaconf(text, kind), lines, problems)
 
 
+def read_foreign(file: File) -> dict[Any, Any]:
+    """Everything another program's YAML file says, within the same bounds. Raises FileError where it cannot be used."""
+    text = read_bounded(file, MAX_BYTES)
+    for path, line, what in _yaml_lines(text)[1]:
+        if what != UNKNOWN_SECTION:
+            raise FileError(f"{path[-1]} {what}", line)
+    try:
+        found = yaml.load(text, Loader=_LOADER)
+    except (yaml.YAMLError, ValueError) as error:  # a value that is none, such as a 30th of February
+        raise FileError(f"cannot be understood ({type(error).__name__})") from None
+    return found or {}
+
+
 def _ask_dynaconf(text: str, kind: str) -> dict[str, Any]:
     with _hidden(os.environ):
         from dynaconf import Dynaconf, loaders  # type: ignore[import-untyped]

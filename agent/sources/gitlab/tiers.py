@@ -102,7 +102,8 @@ class Tiers:
             if namespaces:
                 found.append(f"{name}: {', '.join(namespaces[:MAX_NAMED])}{more}")
         off = [(name, standing.reason) for name, standing in self.collectors().items() if not standing.is_on]
-        wanted = self._collectors.model_fields_set
+        said = self._collectors.model_fields_set
+        wanted = {name for name in said if getattr(self._collectors, name).enabled}
         return (*found, *(f"collector {name} is off: {reason}" for name, reason in off if name in wanted))
 
     async def refresh(self, projects: Iterable[Project]) -> None:
