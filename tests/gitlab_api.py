@@ -133,7 +133,12 @@ def pipeline(number: int, updated: int = NOW, status: str = "SUCCESS", jobs: Ite
 
 def child(number: int, updated: int = NOW, **more: Any) -> Json:
     """A child pipeline of some pipeline of acme/shop-1."""
-    parent = {"ref": "main", "refPath": "refs/heads/main", "project": {"fullPath": "acme/shop-1"}}
+    parent = {
+        "id": "gid://gitlab/Ci::Pipeline/7",
+        "ref": "main",
+        "refPath": "refs/heads/main",
+        "project": {"fullPath": "acme/shop-1"},
+    }
     return pipeline(number, updated, source="parent_pipeline", upstream=parent, sourceJob={"name": "trigger it"}, **more)
 
 

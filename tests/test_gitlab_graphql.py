@@ -39,7 +39,12 @@ async def test_a_pipeline_is_read_whole() -> None:
         "warnings": True,
         "coverage": 81.25,
         "mergeRequest": {"state": "opened"},
-        "upstream": {"ref": "v1", "refPath": "refs/tags/v1", "project": {"fullPath": "acme/base"}},
+        "upstream": {
+            "id": "gid://gitlab/Ci::Pipeline/5",
+            "ref": "v1",
+            "refPath": "refs/tags/v1",
+            "project": {"fullPath": "acme/base"},
+        },
         "sourceJob": {"name": "go on"},
     }
     instance = Instance(project(1, [pipeline(7, NOW, **about)]))
@@ -56,7 +61,7 @@ async def test_a_pipeline_is_read_whole() -> None:
     assert (found.created, found.updated, found.started, found.finished) == (NOW - 70, NOW, NOW - 60, NOW)
     assert (found.duration, found.queued, found.coverage) == (60, 9, 81.25)
     assert (found.merge_request, found.merge_request_state) == (12, "opened")
-    assert found.upstream == Upstream("acme/base", "v1", "go on", "tag")
+    assert found.upstream == Upstream("acme/base", "v1", "go on", "tag", 5)
 
 
 async def test_child_pipelines_are_found_with_what_triggered_them() -> None:
@@ -66,7 +71,7 @@ async def test_child_pipelines_are_found_with_what_triggered_them() -> None:
 
     assert [(one.id, one.source, one.upstream) for one in found] == [
         (7, "push", None),
-        (8, "parent_pipeline", Upstream("acme/shop-1", "main", "trigger it")),
+        (8, "parent_pipeline", Upstream("acme/shop-1", "main", "trigger it", "branch", 7)),
     ]
 
 

@@ -127,6 +127,7 @@ def _upstream_of(found: Any, bridge: Any) -> Upstream | None:
         ref,
         text(bridge, "name") if isinstance(bridge, dict) else "",
         _kind_of(ref, text(found, "refPath", MAX_PATH)),
+        id_of(found.get("id"), PIPELINE),
     )
 
 

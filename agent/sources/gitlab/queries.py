@@ -94,14 +94,13 @@ class Queries:
         self.page = page
         """Items of the longest page."""
         self._children = children
-        self._more = {
-            "refPath": "refPath",
+        more = {
             "mergeRequest": "mergeRequest{state}",
-            "upstream": f"upstream{{ref{' refPath' * ('refPath' in schema.pipeline)} project{{fullPath}}}}",
+            "upstream": f"upstream{{id ref{' refPath' * ('refPath' in schema.pipeline)} project{{fullPath}}}}",
             "sourceJob": "sourceJob{name}",
         }
         given = [name for name in _PIPELINE if name in schema.pipeline]
-        given += [self._more[name] for name in ("mergeRequest", "upstream", "sourceJob") if name in schema.pipeline]
+        given += [fields for name, fields in more.items() if name in schema.pipeline]
         self._pipeline = " ".join(given)
         self._child = " ".join(name for name in given if name != "source" and not name.startswith("mergeRequest"))
         jobs = [name for name in _JOB if name in schema.job]
