@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.sim.gitlab.flat import TOKEN
+from agent.sim.gitlab.flat import TOKEN, flat
 from agent.sim.gitlab.objects import FINAL, Pipeline, PipelineView
 from agent.sim.gitlab.places import Project
 from agent.sim.gitlab.profile import CE_16_3
@@ -51,6 +51,11 @@ def expected(matches: Matches, at: float) -> dict[str, list[str]]:
 
 
 MIDDLE = middle()
+
+
+def zulu(at: int | None) -> str | None:
+    """A time as an answer has it."""
+    return None if at is None else iso(at).replace("+00:00", "Z")
 
 
 @pytest.mark.parametrize(
@@ -206,5 +211,93 @@ def test_archived_projects_can_be_left_out() -> None:
     assert (with_them, without, only) == ({True, False}, {False}, {True})
 
 
-def test_a_group_that_is_not_there_is_null() -> None:
-    assert ask('{group(fullPath:"nowhere"){id}}').data == {"group": None}
+@pytest.mark.parametrize("path", ["nowhere", "ines.q"])
+def test_what_is_no_group_is_null(path: str) -> None:
+    assert ask(f'{{group(fullPath:"{path}"){{id}}}}').data == {"group": None}
+
+
+def test_a_projects_token_sees_the_groups_of_that_project_only() -> None:
+    told = ask('{a:group(fullPath:"harbour"){projects{count}} b:group(fullPath:"orchard"){id}}', token="glpat-of-one-project")
+
+    assert told.data == {"a": {"projects": {"count": 1}}, "b": None}
+
+
+def test_pipelines_tell_what_is_planned() -> None:
+    fields = "id iid status coverage createdAt startedAt finishedAt updatedAt duration queuedDuration warnings complete"
+    for project in small().projects[:5]:
+        text = f'{{project(fullPath:"{project.path_at(MIDDLE)}"){{pipelines{{nodes{{{fields}}}}}}}}}'
+        told = ask(text, at=MIDDLE).data["project"]["pipelines"]["nodes"]
+
+        assert told == [
+            {
+                "id": f"{ONE}{one.id}",
+                "iid": str(one.iid),
+                "status": view.status.upper(),
+                "coverage": view.coverage,
+                "createdAt": zulu(one.created),
+                "startedAt": zulu(view.started_at),
+                "finishedAt": zulu(view.finished_at),
+                "updatedAt": zulu(view.updated_at),
+                "duration": view.duration,
+                "queuedDuration": view.queued_duration,
+                "warnings": view.warnings,
+                "complete": view.status in FINAL,
+            }
+            for one, view in seen(project, MIDDLE)
+            if not one.is_child
+        ]
+
+
+@pytest.mark.parametrize(("kind", "ref_path"), [("branch", "refs/heads/%s"), ("tag", "refs/tags/%s"), ("merge_request", "%s")])
+def test_a_pipeline_tells_what_it_ran_for(kind: str, ref_path: str) -> None:
+    pipeline = next(one for one in small().pipelines() if one.kind == kind and one.at(small().end + 1) and not one.is_child)
+    inside = "pipeline(id:$i){ref refPath type mergeRequest{iid state}}"
+    text = f"query($p:ID!,$i:CiPipelineID){{project(fullPath:$p){{{inside}}}}}"
+
+    told = ask(text, {"p": pipeline.project.path_at(small().end + 1), "i": f"{ONE}{pipeline.id}"}).data["project"]["pipeline"]
+
+    request = pipeline.merge_request
+    attached = {"iid": str(request.iid), "state": request.state(small().end + 1)} if request else None
+    assert told == {"ref": pipeline.ref, "refPath": ref_path % pipeline.ref, "type": kind, "mergeRequest": attached}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "matches"),
+    [
+        ("", lambda name, state: True),
+        ('(name:"staging")', lambda name, state: name == "staging"),
+        ('(search:"prod")', lambda name, state: "prod" in name),
+        ('(states:["stopped"])', lambda name, state: state == "stopped"),
+    ],
+)
+def test_a_project_has_environments(arguments: str, matches: Callable[[str, str], bool]) -> None:
+    project = next(one for one in small().projects if len(one.environments) > 2)
+    at = small().end + 1
+    told = ask(f'{{project(fullPath:"{project.path_at(at)}"){{environments{arguments}{{nodes{{name state}}}}}}}}')
+
+    found = [(node["name"], node["state"]) for node in told.data["project"]["environments"]["nodes"]]
+    there = [(each.name, each.state(at)) for each in sorted(project.environments, key=lambda each: each.id)]
+    assert found == [(name, state) for name, state in there if matches(name, state)]
+    assert found
+
+
+def test_a_project_without_ci_has_no_pipelines() -> None:
+    world = flat(1, 2, 1)
+    world.projects[0].builds_enabled = False
+    pipeline = f'pipeline(id:"{ONE}{world.projects[0].pipelines[0].id}"){{id}}'
+
+    told = ask(f"{{projects{{nodes{{pipelines{{count}} {pipeline} jobs{{nodes{{id}}}}}}}}}}", world=world)
+
+    assert told.data["projects"]["nodes"] == [{"pipelines": {"count": 0}, "pipeline": None, "jobs": {"nodes": []}}]
+
+
+def test_projects_can_be_searched() -> None:
+    told = ask('{projects(search:"Bobbin"){nodes{path}} mine:projects(membership:true,first:1){nodes{id}}}')
+
+    assert len(told.data["projects"]["nodes"]) > 3
+    assert all("bobbin" in node["path"] for node in told.data["projects"]["nodes"])
+    assert told.data["mine"]["nodes"]
+
+
+def test_strangers_are_members_of_nothing() -> None:
+    assert ask("{projects(membership:true){count}}", token=None).data == {"projects": {"count": 0}}

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from agent.sim.gitlab.catalogue import FAILURE_REASONS, UNSTARTED_REASONS
 from agent.sim.gitlab.flat import TOKEN, flat
 from agent.sim.gitlab.objects import BRIDGE, BUILD, Job, Pipeline
+from agent.sources.gitlab.failures import reason_of
 from tests.sim_gitlab_graphql import ONE, ask, gid, seen, small
 
 
@@ -145,3 +147,68 @@ def test_warnings_show_in_the_group_of_the_status() -> None:
     assert view.status == "success"
     expected_status = {"status": "SUCCESS", "warnings": True, "detailedStatus": {"group": "success-with-warnings"}}
     assert told.data["project"]["pipeline"] == expected_status
+
+
+def test_jobs_tell_what_is_planned() -> None:
+    fields = "name allowFailure retried stage{name} runner{runnerType} artifacts{nodes{size fileType}} coverage refName tags"
+    text = f"query($p:ID!,$i:CiPipelineID){{project(fullPath:$p){{pipeline(id:$i){{jobs{{nodes{{{fields}}}}}}}}}}}"
+    at = small().end + 1
+
+    told = ask(text, {"p": rich().project.path_at(at), "i": f"{ONE}{rich().id}"}).data["project"]["pipeline"]["jobs"]["nodes"]
+
+    for node, job in zip(told, reversed(rich().jobs), strict=True):
+        view, spec = job.at(at), job.spec
+        assert view is not None
+        has_run, is_build = view.started_at is not None, spec.kind == BUILD
+        files = [{"size": str(each.size), "fileType": each.file_type.upper()} for each in spec.artifacts]
+        assert node == {
+            "name": spec.name,
+            "allowFailure": spec.allow_failure,
+            "retried": view.retried,
+            "stage": {"name": spec.stage},
+            "runner": {"runnerType": f"{spec.runner_type.upper()}_TYPE"} if has_run and is_build else None,
+            "artifacts": {"nodes": files if has_run and view.finished_at is not None else []} if is_build else None,
+            "coverage": view.coverage,
+            "refName": rich().ref,
+            "tags": list(spec.tags) if is_build else None,
+        }
+
+
+def test_test_reports_are_summed_up() -> None:
+    pipeline = next(one for one in small().pipelines() if one.report_at(small().end + 1))
+    inside = "testReportSummary{total{time count failed} testSuites{nodes{name totalCount failedCount buildIds}}}"
+    text = f"query($p:ID!,$i:CiPipelineID){{project(fullPath:$p){{pipeline(id:$i){{{inside}}}}}}}"
+
+    told = ask(text, {"p": pipeline.project.path_at(small().end + 1), "i": f"{ONE}{pipeline.id}"})
+
+    cases = [case for suite in pipeline.report for case in suite.cases]
+    failed = [case for case in cases if case.status == "failed"]
+    summary = told.data["project"]["pipeline"]["testReportSummary"]
+    assert summary["total"] == {"time": sum(case.seconds for case in cases), "count": len(cases), "failed": len(failed)}
+    assert [(node["name"], node["totalCount"]) for node in summary["testSuites"]["nodes"]] == [
+        (suite.name, len(suite.cases)) for suite in pipeline.report
+    ]
+    assert all(node["buildIds"] for node in summary["testSuites"]["nodes"])
+
+
+@pytest.mark.parametrize("reason", sorted({*FAILURE_REASONS, *UNSTARTED_REASONS} - {"script_failure"}))
+def test_every_reason_of_a_failure_has_its_sentence(reason: str) -> None:
+    world = flat(1, 1, 1)
+    job = world.projects[0].pipelines[0].jobs[0]
+    job.status, job.failure_reason = "failed", reason
+
+    told = ask("{projects{nodes{pipelines{nodes{jobs{nodes{failureMessage}}}}}}}", world=world)
+
+    message = told.data["projects"]["nodes"][0]["pipelines"]["nodes"][0]["jobs"]["nodes"][0]["failureMessage"]
+    assert reason_of(message) == reason
+
+
+def test_a_script_that_failed_has_no_sentence() -> None:
+    world = flat(1, 1, 1)
+    job = world.projects[0].pipelines[0].jobs[0]
+    job.status, job.failure_reason = "failed", "script_failure"
+
+    told = ask("{projects{nodes{pipelines{nodes{jobs{nodes{status failureMessage}}}}}}}", world=world)
+
+    there = told.data["projects"]["nodes"][0]["pipelines"]["nodes"][0]["jobs"]["nodes"]
+    assert there == [{"status": "FAILED", "failureMessage": None}]

@@ -233,6 +233,25 @@ def test_unknown_fields_are_named_with_their_type_and_place() -> None:
     ("text", "message"),
     [
         ("mutation {a}", "Schema is not configured for mutations"),
+        ("fragment F on Query {metadata{version}}", "Fragment F was defined, but not used"),
+        ("fragment F on Nothing {id} {...F}", "No such type Nothing, so it can't be a fragment condition"),
+        ("{...on Nothing {id}}", "No such type Nothing, so it can't be a fragment condition"),
+        ("{...on Project {id}}", "Fragment on Project can't be spread inside Query"),
+        ("query($a:Nothing){projects(search:$a){count}}", "Nothing isn't a defined input type (on $a)"),
+        ("query($a:ID!){projects(ids:$a){count}}", "List dimension mismatch on variable $a and argument ids (ID! / [ID!])"),
+        ("query($a:[ID]){projects(ids:$a){count}}", "Nullability mismatch on variable $a and argument ids ([ID] / [ID!])"),
+        ("query($a:Int){projects(ids:[$a]){count}}", "Type mismatch on variable $a and argument ids (Int / ID!)"),
+        ("{projects(ids:[A]){count}}", "Argument 'ids' on Field 'projects' has an invalid value ([A]). Expected type '[ID!]'."),
+        (
+            "{projects(ids:[null]){count}}",
+            "Argument 'ids' on Field 'projects' has an invalid value ([null]). Expected type '[ID!]'.",
+        ),
+        (
+            '{projects(archived:"ONLY"){count}}',
+            "Argument 'archived' on Field 'projects' has an invalid value (\"ONLY\"). Expected type 'ProjectArchived'.",
+        ),
+        ("{a:projects(first:1){count} a:projects(first:2){count}}", "Field 'a' has an argument conflict"),
+        ("{projects{nodes{...F}}} fragment F on Project{...F}", "Fragment F contains an infinite loop"),
         ("query A {metadata{version}} query B {metadata{version}}", "An operation name is required"),
         ("fragment F on Query {metadata{version}} {...F x:nothing}", "Field 'nothing' doesn't exist on type 'Query'"),
     ],
@@ -241,7 +260,67 @@ def test_what_cannot_be_run_is_said(text: str, message: str) -> None:
     assert message in ask(text).messages
 
 
+def test_an_operation_that_is_not_there_is_named() -> None:
+    body = json.dumps({"query": "query A {metadata{version}}", "operationName": "B"}).encode()
+
+    assert json.loads(answer(small(), None, EE_18, 0.0, body).body) == {"errors": [{"message": 'No operation named "B"'}]}
+
+
 def test_the_operation_that_is_named_is_run() -> None:
     body = json.dumps({"query": "query A {a:metadata{version}} query B {b:metadata{version}}", "operationName": "B"}).encode()
 
     assert list(json.loads(answer(small(), None, EE_18, 0.0, body).body)["data"]) == ["b"]
+
+
+def test_selections_of_one_field_are_put_together() -> None:
+    told = ask("{a:metadata{version} ...{a:metadata{...on Metadata{enterprise version}}}}")
+
+    assert told.data == {"a": {"version": "18.4.2-ee", "enterprise": True}}
+
+
+def test_objects_tell_their_types() -> None:
+    told = ask("{__typename projects(first:1){__typename nodes{__typename} pageInfo{__typename}}}")
+
+    assert told.data == {
+        "__typename": "Query",
+        "projects": {
+            "__typename": "ProjectConnection",
+            "nodes": [{"__typename": "Project"}],
+            "pageInfo": {"__typename": "PageInfo"},
+        },
+    }
+
+
+def test_what_is_wrong_below_something_that_is_never_null_makes_null_of_what_may_be() -> None:
+    inside = 'testReportSummary{testSuites(after:"wrong"){nodes{name}}}'
+    told = ask(f'{{projects(first:1,sort:"id_asc"){{nodes{{pipelines(first:2){{nodes{{id {inside}}}}}}}}}}}')
+
+    assert told.data["projects"]["nodes"] == [{"pipelines": {"nodes": [None, None]}}]
+    nodes = ["projects", "nodes", 0, "pipelines", "nodes"]
+    assert [error["path"] for error in told.errors] == [[*nodes, number, "testReportSummary", "testSuites"] for number in (0, 1)]
+
+
+def test_variables_have_defaults_and_may_come_as_text() -> None:
+    query = "query($n:Int=2,$s:String=null){projects(first:$n,sort:$s){nodes{id}}}"
+    for variables, count in (({}, 2), ({"n": 3}, 3), ('{"n":1}', 1), ("", 2), (None, 2)):
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        told = json.loads(answer(small(), small().tokens[TOKEN], EE_18, small().end, body).body)
+
+        assert len(told["data"]["projects"]["nodes"]) == count
+
+
+def test_variables_that_are_needed_have_to_be_given() -> None:
+    told = ask("query($p:ID!){project(fullPath:$p){id}}", {})
+
+    assert told.messages == ["Variable $p of type ID! was provided invalid value"]
+    assert told.errors[0]["extensions"] == {
+        "value": None,
+        "problems": [{"path": [], "explanation": "Expected value to not be null"}],
+    }
+
+
+def test_variables_that_are_no_object_are_refused() -> None:
+    bodies = (json.dumps({"query": "{metadata{version}}", "variables": given}).encode() for given in ([1], "[", "x"))
+
+    for told in (json.loads(answer(small(), None, EE_18, small().end, body).body) for body in bodies):
+        assert told == {"errors": [{"message": "Variables are not an object"}]}

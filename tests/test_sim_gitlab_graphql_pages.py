@@ -26,6 +26,7 @@ def pages(world: World, arguments: str, inside: str, path: Callable[[Any], Any])
 
 
 LIST = "pipelines(%s){nodes{id} pageInfo{hasNextPage endCursor}}"
+JOBS = "pipelines(first:1){nodes{jobs(%s){nodes{id} pageInfo{hasNextPage endCursor}}}}"
 
 
 @pytest.mark.parametrize("size", [1, 7, 99, 100, 500])
@@ -35,6 +36,21 @@ def test_pages_hold_everything_once_newest_first(size: int) -> None:
     found = pages(world, f"first:{size},after:$c", LIST, lambda project: project["pipelines"])
 
     assert found == [f"{ONE}{one.id}" for one in reversed(world.projects[0].pipelines)]
+
+
+def test_jobs_come_in_pages_too() -> None:
+    world = flat(1, 1, 230)
+
+    found = pages(world, "first:100,after:$c", JOBS, lambda project: project["pipelines"]["nodes"][0]["jobs"])
+
+    assert found == [f"gid://gitlab/Ci::Build/{job.id}" for job in reversed(world.projects[0].pipelines[0].jobs)]
+
+
+@pytest.mark.parametrize(("limit", "count"), [("", 23), ("(limit:5)", 6), ("(limit:100)", 23)])
+def test_jobs_are_counted_up_to_one_more_than_a_limit(limit: str, count: int) -> None:
+    told = ask(f"{{projects{{nodes{{pipelines{{nodes{{jobs(first:1){{count{limit}}}}}}}}}}}}}", world=flat(1, 1, 23))
+
+    assert told.data["projects"]["nodes"][0]["pipelines"]["nodes"][0]["jobs"]["count"] == count
 
 
 def test_a_page_holds_a_hundred_at_most() -> None:

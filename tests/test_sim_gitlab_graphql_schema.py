@@ -177,3 +177,9 @@ def test_16_3_says_running_where_later_versions_say_canceling() -> None:
 
     assert "CANCELING" not in names
     assert "RUNNING" in names
+
+
+def test_all_types_are_listed_with_their_kinds() -> None:
+    kinds = {each["name"]: each["kind"] for each in ask("{__schema{types{name kind}}}").data["__schema"]["types"]}
+
+    assert (kinds["Pipeline"], kinds["CiJobKind"], kinds["Time"]) == ("OBJECT", "ENUM", "SCALAR")

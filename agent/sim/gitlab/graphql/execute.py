@@ -48,7 +48,7 @@ class Executor:
 
     def data(self, nodes: tuple[Node, ...]) -> str:
         """The value of `data`."""
-        return self._run.whole(self._object(nodes), None)
+        return self._object(nodes)(None)
 
     def _object(self, nodes: tuple[Node, ...]) -> Render:
         template = "{" + ",".join(f'"{node.key}":%s' for node in nodes) + "}"
@@ -104,7 +104,9 @@ class Executor:
                 run.load(node)
             if node.known.is_once:
                 run.once(node)
-            rows: Rows = way(thing, given)
+            rows: Rows | None = way(thing, given)
+            if rows is None:
+                return "null"
             shown = page(rows, given)
             run.load(node, len(shown.things))
             return inner(shown)

@@ -32,8 +32,6 @@ class Node(NamedTuple):
 
 def operation(document: Document, name: str) -> Operation:
     """The operation that is to be run. Raises QueryError."""
-    if not document.operations:
-        raise QueryError("A query is required to be executed.", None)
     if not name and len(document.operations) > 1:
         raise QueryError("An operation name is required", None)
     found = next((each for each in document.operations if not name or each.name == name), None)

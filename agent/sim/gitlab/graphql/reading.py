@@ -109,7 +109,7 @@ class Reading:
         return self._of_status(found, given)
 
     def project_jobs(self, project: Project, given: Given) -> Rows:
-        """All jobs of a project, without retried ones and bridges unless they are asked for."""
+        """All jobs of a project, retried ones too, newest first; bridges only where they are asked for."""
         kind = given.get("kind", BUILD)
         if not self._reads(project):
             return in_order(())
@@ -125,8 +125,13 @@ class Reading:
         return Rows(found, [each[0].id for each in found], is_falling=True)
 
     def environments(self, project: Project, given: Given) -> Rows:
-        """Those of a project, by id."""
-        found = [each for each in project.environments if each.created <= self._now and self._reads(project)]
+        """Those of a project that something was deployed to, or that were made by hand; by id."""
+        deployed = {each.environment.id: each.created for each in reversed(project.deployments)}
+        found = [
+            each
+            for each in project.environments
+            if max(each.created, deployed.get(each.id, 0)) <= self._now and self._reads(project)
+        ]
         if "name" in given:
             found = [each for each in found if each.name == given["name"]]
         if "search" in given:
@@ -146,9 +151,11 @@ class Reading:
         there = (job.spec.stage for job in seen[0].jobs if job.created <= self._now)
         return in_order(list(dict.fromkeys(there)))
 
-    def artifacts(self, seen: JobSeen, _given: Given) -> Rows:
-        """What a job left behind, once it is over."""
+    def artifacts(self, seen: JobSeen, _given: Given) -> Rows | None:
+        """What a job left behind, once it is over; bridges cannot."""
         job, view, _ = seen
+        if job.spec.kind != BUILD:
+            return None
         return in_order(job.spec.artifacts if view.finished_at is not None and view.started_at is not None else ())
 
     def suites(self, report: Report, _given: Given) -> Rows:
@@ -173,9 +180,11 @@ class Reading:
         return found if found is not None and self._sees(found) else None
 
     def group(self, given: Given) -> Group | None:
-        """By its path, if it holds anything that the caller may see."""
+        """By its path, if it holds anything that the caller may see; the namespaces of users are no groups."""
         found = self._world.group(given["fullPath"])
-        if found is None or (self._token is not None and not self._token.only):
+        if found is None or found.is_user:
+            return None
+        if self._token is not None and not self._token.only:
             return found
         return found if any(self._is_in(each, found, deep=True) for each in self._wanted({})) else None
 

@@ -70,13 +70,6 @@ class Run:
 
         return guard
 
-    def whole(self, render: Render, thing: Any) -> str:
-        """All that was asked for; null if a part of it that must not be null is."""
-        try:
-            return render(thing)
-        except _NulledError:
-            return "null"
-
     def each(self, render: Render, things: Sequence[Any], *, can_fail: bool) -> str:
         """A list of things."""
         if not can_fail:

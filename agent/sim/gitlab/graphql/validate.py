@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from agent.sim.gitlab.graphql.syntax import (
     Spread,
     Value,
     Variable,
+    Word,
 )
 from agent.sim.gitlab.graphql.trouble import Json, QueryError
 
@@ -231,9 +233,7 @@ def _shown(value: Value) -> str:
     """A value as it was written, more or less."""
     if isinstance(value, list):
         return f"[{', '.join(map(_shown, value))}]"
-    if isinstance(value, str) and not isinstance(value, tuple):
-        return f'"{value}"'
-    return getattr(value, "name", None) or str(value).lower()
+    return value.name if isinstance(value, Word) else json.dumps(value, default=str)
 
 
 def _error(text: str, at: At, path: Path, **extensions: str) -> QueryError:
