@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from agent.errors import CollectError
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.reports import MAX_CASES, Case, CaseReader, observed, shown
-from tests.gitlab_rest import SHOP, GitLab, Json, options
+from tests.gitlab_rest import GitLab, Json, options
 
 FAMILIES = families(options())
 PATH = "/projects/7/pipelines/1/test_report"
@@ -36,8 +36,9 @@ async def read(found: object) -> tuple[tuple[Case, ...], int]:
     gitlab = GitLab()
     gitlab.more[PATH] = found
     reader = CaseReader(gitlab, 4)
-    cases = await reader.read({SHOP: [1]})
-    return cases.get(1, ()), reader.malformed["test_case"]
+    [cases] = await reader.read([(7, 1)])
+    assert not isinstance(cases, CollectError)
+    return cases, reader.malformed["test_case"]
 
 
 @pytest.mark.anyio
@@ -87,21 +88,16 @@ async def test_long_names_are_cut() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_report_that_cannot_be_read_is_left_out_and_the_others_are_not() -> None:
+async def test_a_report_that_cannot_be_read_is_an_error_of_its_own() -> None:
     gitlab = GitLab()
     gitlab.more[PATH] = CollectError("status", "HTTP 500")
     gitlab.more["/projects/7/pipelines/2/test_report"] = report(case())
 
-    assert list(await CaseReader(gitlab, 4).read({SHOP: [1, 2]})) == [2]
+    broken, good = await CaseReader(gitlab, 4).read([(7, 1), (7, 2)])
 
-
-@pytest.mark.anyio
-async def test_a_token_that_is_refused_is_an_error() -> None:
-    gitlab = GitLab()
-    gitlab.more[PATH] = CollectError("auth", "HTTP 401")
-
-    with pytest.raises(CollectError, match="401"):
-        await CaseReader(gitlab, 4).read({SHOP: [1]})
+    assert isinstance(broken, CollectError)
+    assert not isinstance(good, CollectError)
+    assert len(good) == 1
 
 
 def test_the_cases_of_a_pipeline_count_together_and_once() -> None:

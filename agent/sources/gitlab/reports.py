@@ -6,14 +6,13 @@ https://docs.gitlab.com/api/pipelines/ ("test report"). GitLab parses every arti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from agent.errors import CollectError
 from agent.model import Family, Increment, Observation
-from agent.sources.gitlab.asking import Api, raise_if_all, spread
+from agent.sources.gitlab.asking import Api, spread
 from agent.sources.gitlab.families import Families
-from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.parsed import MAX_SUITES, Json, MalformedError, number, readable, text
 
 MAX_CASES = 5000
@@ -40,19 +39,12 @@ class CaseReader:
         self._at_once = at_once
         self.malformed: Counter[str] = Counter()
 
-    async def read(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, tuple[Case, ...]]:
-        """The cases of pipelines, by their ids; those without any are left out.
+    async def read(self, asked: Sequence[tuple[int, int]]) -> list[tuple[Case, ...] | CollectError]:
+        """The cases of pipelines, each given by its project's id and its own; () = there are none."""
+        return await spread(asked, self._one, self._at_once)
 
-        Raises CollectError where nothing can be asked: `auth`, `connect`, `rate_limit`.
-        """
-        asked = [(project, pipeline) for project, pipelines in wanted.items() for pipeline in pipelines]
-        answers = await spread(asked, self._one, self._at_once)
-        raise_if_all(answers)
-        found = zip((pipeline for _, pipeline in asked), answers, strict=True)
-        return {pipeline: answer for pipeline, answer in found if answer and not isinstance(answer, CollectError)}
-
-    async def _one(self, asked: tuple[Project, int]) -> tuple[Case, ...]:
-        data = (await self._api.get(f"/projects/{asked[0].id}/pipelines/{asked[1]}/test_report", {})).data
+    async def _one(self, asked: tuple[int, int]) -> tuple[Case, ...]:
+        data = (await self._api.get(f"/projects/{asked[0]}/pipelines/{asked[1]}/test_report", {})).data
         suites = data.get("test_suites") if isinstance(data, dict) else None
         found: list[Case] = []
         for suite in suites[:MAX_SUITES] if isinstance(suites, list) else ():
