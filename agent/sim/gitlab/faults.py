@@ -44,7 +44,7 @@ def shipments(announced: Sequence[Announcement], weather: Weather = CALM, seed: 
     """What is delivered, in order of time, when that weather rules; the same arguments bring the same."""
     rng = random.Random(f"weather {seed}")
     found = [shipment for announcement in announced for shipment in _fate(announcement, weather, rng)]
-    return sorted(found, key=lambda shipment: (shipment.at, shipment.announcement.guid))
+    return sorted(found, key=lambda shipment: shipment.at)
 
 
 def _fate(announcement: Announcement, weather: Weather, rng: random.Random) -> Iterator[Shipment]:
