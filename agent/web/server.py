@@ -93,11 +93,9 @@ async def serve(
 ) -> None:
     """Serve until cancelled; then take nothing new, answer what is in flight within `stop_seconds`, and end.
 
-    The app bounds the bodies of paths that `bounds_itself` says yes to, apart from `body_seconds`. `dates`: whether answers get
-    a Date; else the app tells it. Reports `host:port` as bound. Raises StartError for an address that cannot be had,
-    ConfigError for certificates that cannot be used. Runs on the asyncio backend only, as uvicorn does.
+    The app bounds bodies of paths that `bounds_itself` says yes to (not `body_seconds`); without `dates` it tells the Date.
+    Reports `host:port` as bound, on the asyncio backend only. Raises StartError for the address, ConfigError for certificates.
     """
-    context = server_context(tls_cert_file, tls_key_file, client_ca_file)
     config = uvicorn.Config(
         Bounded(app, max_body_bytes, body_seconds, bounds_itself),
         # the app answers 408 first, where it reads the body at all
@@ -114,7 +112,7 @@ async def serve(
         timeout_graceful_shutdown=stop_seconds,
     )
     config.load()
-    config.ssl = context
+    config.ssl = server_context(tls_cert_file, tls_key_file, client_ca_file)
     with bind(address) as sock:
         server = _Server(config)
         async with anyio.create_task_group() as group:
