@@ -49,7 +49,8 @@ enum PipelineScopeEnum { RUNNING PENDING FINISHED BRANCHES TAGS }
 enum CiJobKind { BUILD BRIDGE }
 enum ProjectArchived { ONLY INCLUDE EXCLUDE }
 type PageInfo { hasNextPage: Boolean! endCursor: String }
-type Query { projects(ids: [ID!], archived: ProjectArchived, first: Int, after: String): Projects }
+type Metadata { version: String }
+type Query { metadata: Metadata projects(ids: [ID!], archived: ProjectArchived, first: Int, after: String): Projects }
 type Projects { nodes: [Project] pageInfo: PageInfo! }
 type Project {
   id: ID! fullPath: ID!
@@ -62,6 +63,7 @@ type Pipeline {
   id: ID! status: PipelineStatusEnum! ref: String refPath: String source: String
   createdAt: Time! startedAt: Time finishedAt: Time updatedAt: Time! duration: Int queuedDuration: Duration
   coverage: Float warnings: Boolean! mergeRequest: MergeRequest upstream: Pipeline project: Project sourceJob: CiJob
+  downstream(first: Int): Pipelines
   jobs(jobKind: CiJobKind, retried: Boolean, first: Int, after: String): Jobs
   testReportSummary: Summary
 }
@@ -183,6 +185,7 @@ class Instance(httpx.AsyncBaseTransport):
         self.seconds: Callable[[Json], float] = lambda data: 0.1
         """How long GraphQL takes for an answer."""
         self.most_seconds = 1e9
+        self.version = "18.4.2-ee"
         self.schema = _executable(build_schema(sdl), self)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -259,6 +262,7 @@ def _executable(schema: GraphQLSchema, instance: Instance) -> GraphQLSchema:
         return _page([instance.projects[gid] for gid in ids if gid in instance.projects], first)
 
     resolve("Query", "projects", projects)
+    resolve("Query", "metadata", lambda source: {"version": instance.version})
     resolve("Project", "pipelines", _listed)
     resolve("Project", "pipeline", lambda source, id: next((one for one in source["pipelines"] if one["id"] == id), None))
     resolve("Pipeline", "jobs", _jobs)

@@ -16,8 +16,8 @@ import anyio
 from agent.errors import CollectError
 from agent.sources.gitlab.api import Gitlab, Result
 from agent.sources.gitlab.batches import Size, spread, take
-from agent.sources.gitlab.graphql_lists import connection_of, error_at, number_of
-from agent.sources.gitlab.graphql_named import Wanted, grouped, node_of
+from agent.sources.gitlab.graphql_lists import connection_of, number_of
+from agent.sources.gitlab.graphql_named import Wanted, grouped, jobs_in
 from agent.sources.gitlab.nodes import PIPELINE, JobReader, cursor_of, id_of, moment_text, nodes_of
 from agent.sources.gitlab.objects import Job, Pipeline, Project
 from agent.sources.gitlab.parsed import MalformedError
@@ -86,6 +86,9 @@ class Jobs:
         for project, some in wanted.items():
             for is_child in (False, True):  # they are in lists of their own
                 pipelines = tuple(sorted((one for one in some if _is_child(one) == is_child), key=_updated))
+                if is_child and not queries.lists_children:
+                    answers.named += [Wanted(project, one.id) for one in pipelines]
+                    continue
                 slices += [_Slice(project, pipelines)] * bool(pipelines)
         slices.sort(key=lambda one: one.pipelines[0].updated)
         await self._nested(queries, slices, answers)
@@ -163,7 +166,7 @@ class Jobs:
                 for found in nodes_of(node.get(alias)):
                     wanted = left.get(_pipeline_id(found))
                     page = found.get("jobs") if wanted else None
-                    if wanted is None or not isinstance(page, dict):
+                    if wanted is None or not isinstance(page, dict) or not isinstance(page.get("nodes"), list):
                         continue
                     del left[wanted.pipeline]
                     answers.add(wanted, page)
@@ -180,17 +183,18 @@ class Jobs:
 
         async def ask(taken: Sequence[Wanted]) -> Sequence[Wanted]:
             result = await self._api.query(queries.jobs_of(grouped(taken)), {})
+            again = []
             for wanted in taken:
-                found = node_of(result, wanted)
-                page = found.get("jobs") if isinstance(found, dict) else None
-                if isinstance(page, dict):
+                page = jobs_in(result, wanted)
+                if not isinstance(page, CollectError):
                     answers.add(wanted, page)
-                elif found is None:
-                    answers.jobs[wanted.pipeline] = CollectError("missing", f"pipeline {wanted.pipeline} is gone")
+                elif page.kind == "timeout" and len(taken) > 1:
+                    again.append(wanted)
                 else:
-                    what = f"jobs of pipeline {wanted.pipeline}"
-                    answers.jobs[wanted.pipeline] = found if isinstance(found, CollectError) else error_at((), (), what)
-            return ()
+                    answers.jobs[wanted.pipeline] = page
+            if again:
+                size.failed(len(taken))
+            return again
 
         def failed(taken: Sequence[Wanted], error: CollectError) -> Sequence[Wanted]:
             size.failed(len(taken))
@@ -207,17 +211,17 @@ class Jobs:
         async def ask(taken: Sequence[_Page]) -> Sequence[_Page]:
             wanted, cursor, number = taken[0]
             result = await self._api.query(queries.more_jobs(wanted.project.id, wanted.pipeline), {"c": cursor})
-            found = node_of(result, wanted)
-            page = found.get("jobs") if isinstance(found, dict) else None
-            what = f"jobs of pipeline {wanted.pipeline}"
-            if not isinstance(page, dict):
-                answers.jobs[wanted.pipeline] = found if isinstance(found, CollectError) else error_at((), (), what)
+            page = jobs_in(result, wanted)
+            if isinstance(page, CollectError):
+                answers.jobs[wanted.pipeline] = page
                 return ()
             before = len(answers.pages)
             answers.add(wanted, page, number)
             more = answers.pages[before:]
             if more and number >= MAX_PAGES:
-                answers.jobs[wanted.pipeline] = CollectError("size", f"{what}: more than {MAX_PAGES} pages")
+                answers.jobs[wanted.pipeline] = CollectError(
+                    "size", f"jobs of pipeline {wanted.pipeline}: more than {MAX_PAGES} pages"
+                )
                 return ()
             return more
 

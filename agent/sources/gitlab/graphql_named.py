@@ -45,6 +45,20 @@ def node_of(result: Result, wanted: Wanted) -> Json | CollectError | None:
     return None
 
 
+def jobs_in(result: Result, wanted: Wanted) -> Json | CollectError:
+    """The page of jobs of a pipeline; an error where it is gone or could not be read."""
+    found = node_of(result, wanted)
+    if found is None:
+        return CollectError("missing", f"pipeline {wanted.pipeline} of {wanted.project.path} is gone")
+    if isinstance(found, CollectError):
+        return found
+    page = found.get("jobs")
+    if isinstance(page, dict) and isinstance(page.get("nodes"), list):
+        return page
+    at = (f"r{wanted.project.id}", "nodes", 0, f"p{wanted.pipeline}")
+    return error_at(result.errors, at, f"jobs of pipeline {wanted.pipeline} of {wanted.project.path}")
+
+
 def _covers(error: GraphqlError, path: tuple[str | int, ...]) -> bool:
     """Whether an error is about what is at `path`, above or below it, or says not what it is about."""
     length = min(len(error.path), len(path))

@@ -72,12 +72,24 @@ def cursor_of(connection: object) -> str:
 
 
 def pipelines_of(nodes: Iterable[Any], project: str, is_children: bool, malformed: Counter[str]) -> Iterator[Pipeline]:
-    """The pipelines of a page, those of the project with that path; what is none is counted."""
+    """The pipelines of a page, those of the project with that path, and what is told of their children below them.
+
+    What is no pipeline is counted.
+    """
     for node in nodes:
         try:
             yield pipeline_of(node, project, is_children)
         except (MalformedError, TypeError, AttributeError):
             malformed["pipeline"] += 1
+            continue
+        below = nodes_of(node.get("downstream"))
+        if below:  # in other projects they are in a list there
+            yield from pipelines_of([one for one in below if _is_of(one, project)], project, True, malformed)
+
+
+def _is_of(node: Any, project: str) -> bool:
+    about = node.get("project") if isinstance(node, dict) else None
+    return isinstance(about, dict) and about.get("fullPath") == project
 
 
 def pipeline_of(found: Json, project: str, is_child: bool = False) -> Pipeline:

@@ -19,6 +19,7 @@ MAX_PROJECTS = 100
 CHILDREN_PAGE = 50
 STATUS_PAGE = 15
 HEADS_PAGE = 50
+NESTED_PAGE = 20
 """Lengths of pages with which several lists fit into a query."""
 HEADS_PAGES = 6
 """Of branches or tags, those that ran last: what nobody pushes to any more has no state to show."""
@@ -72,6 +73,8 @@ class Listing(NamedTuple):
     page: int
     """Items of a page."""
     is_children: bool = False
+    is_nested: bool = False
+    """Whether it brings what these triggered as well."""
     enough: int = 0
     """Pages that are read at the most; 0 = it has to be read to its end."""
 
@@ -111,6 +114,11 @@ class Queries:
         self._archived = ",archived:INCLUDE" * ("archived" in schema.arguments["projects"])
 
     @property
+    def lists_children(self) -> bool:
+        """Whether child pipelines are in lists of their own."""
+        return self._schema.lists_children
+
+    @property
     def knows_reasons(self) -> bool:
         """Whether a job that failed says why."""
         return "failureMessage" in self._schema.job
@@ -127,13 +135,14 @@ class Queries:
         for status in self._schema.statuses:
             if status not in FINAL:
                 found += self._both(status.lower(), f"status:{status}", STATUS_PAGE, STATUS_PAGE)
-        return [tuple(found[at : at + STATUSES_AT_ONCE]) for at in range(0, len(found), STATUSES_AT_ONCE)]
+        at_once = 1 if found and found[0].is_nested else STATUSES_AT_ONCE
+        return [tuple(found[at : at + at_once]) for at in range(0, len(found), at_once)]
 
     def heads(self, *, branches: bool, tags: bool) -> tuple[Listing, ...]:
         """The newest of each branch and tag."""
         size = min(HEADS_PAGE, self.page)
-        found = (Listing("branches", "scope:BRANCHES", size, False, HEADS_PAGES),) if branches else ()
-        return found + ((Listing("tags", "scope:TAGS", size, False, HEADS_PAGES),) if tags else ())
+        found = (Listing("branches", "scope:BRANCHES", size, enough=HEADS_PAGES),) if branches else ()
+        return found + ((Listing("tags", "scope:TAGS", size, enough=HEADS_PAGES),) if tags else ())
 
     def listed(self, listings: Iterable[Listing]) -> str:
         """First pages of these lists, of projects `$ids`, which are `$n`."""
@@ -147,10 +156,15 @@ class Queries:
         main = Listing(alias, arguments, min(page, self.page))
         if not self._children:
             return (main,)
+        if not self.lists_children:
+            return (main._replace(page=min(NESTED_PAGE, self.page), is_nested=True),)
         return main, Listing(f"{alias}_children", f"{CHILDREN},{arguments}", min(children_page, self.page), True)
 
     def _list(self, listing: Listing, after: str) -> str:
         fields = self._child if listing.is_children else self._pipeline
+        if listing.is_nested:  # children have children, and those have none
+            below = f"downstream(first:100){{nodes{{{self._child} project{{fullPath}}}}}}"
+            fields += f" downstream(first:100){{nodes{{{self._child} project{{fullPath}} {below}}}}}"
         return f"{listing.alias}:pipelines({listing.arguments},first:{listing.page}{after}){{nodes{{{fields}}}{_PAGE_INFO}}}"
 
     def _over_projects(self, variables: str, inside: str) -> str:

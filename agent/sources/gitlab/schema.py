@@ -5,6 +5,7 @@ https://docs.gitlab.com/api/graphql/reference/ describes the newest; 16.3 has no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ MAX_NAMES = 5000
 QUERY = (
     '{pipeline:__type(name:"Pipeline"){fields{name args{name}}}job:__type(name:"CiJob"){fields{name}}'
     'project:__type(name:"Project"){fields{name args{name}}}query:__type(name:"Query"){fields{name args{name}}}'
-    'statuses:__type(name:"PipelineStatusEnum"){enumValues{name}}}'
+    'statuses:__type(name:"PipelineStatusEnum"){enumValues{name}}metadata{version}}'
 )
 NEEDED = {"id", "status", "createdAt"}
 """Fields without which nothing can be counted."""
@@ -34,7 +35,14 @@ class Schema(NamedTuple):
     statuses: tuple[str, ...]
     """Of a pipeline, as GraphQL writes them."""
     arguments: Mapping[str, frozenset[str]]
-    """Of `projects`, `pipelines`, `pipeline` and `jobs`."""
+    """Of `projects`, `pipelines` and `jobs`."""
+    version: tuple[int, int] | None = None
+    """None = it is not told."""
+
+    @property
+    def lists_children(self) -> bool:
+        """Whether child pipelines are in lists of their own: `source: parent_pipeline` finds them from 17.0 on."""
+        return self.version is None or self.version >= (17, 0)
 
 
 class Schemas:
@@ -68,15 +76,21 @@ def schema_of(data: Mapping[str, Any]) -> Schema:
         {
             "projects": fields["query"].get("projects", frozenset()),
             "pipelines": fields["project"].get("pipelines", frozenset()),
-            "pipeline": fields["project"].get("pipeline", frozenset()),
             "jobs": fields["pipeline"].get("jobs", frozenset()),
         },
+        _version(data.get("metadata")),
     )
     if not (found.pipeline >= NEEDED and found.job >= NEEDED and found.statuses):
         raise CollectError("graphql", "this GraphQL knows no pipelines and jobs, or does not show its schema")
     if "ids" not in found.arguments["projects"] or "updatedAfter" not in found.arguments["pipelines"]:
         raise CollectError("graphql", "this GraphQL cannot be asked for what changed in some projects: GitLab is too old")
     return found
+
+
+def _version(metadata: Any) -> tuple[int, int] | None:
+    said = metadata.get("version") if isinstance(metadata, dict) else None
+    matched = re.match(r"(\d{1,4})\.(\d{1,4})\b", said) if isinstance(said, str) else None
+    return (int(matched[1]), int(matched[2])) if matched else None
 
 
 def _arguments(kind: Any) -> dict[str, frozenset[str]]:
