@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from typing import TypeVar
 
 import anyio
@@ -17,6 +18,10 @@ QUICK_SECONDS = 3.0
 """An answer that takes less may be twice as large the next time."""
 TOO_MUCH = frozenset({"timeout", "status", "complexity", "size", "json", "encoding"})
 """Kinds of errors that a smaller question may not run into."""
+SURELY = frozenset({"timeout", "complexity", "size"})
+"""Those of them that are about how much was asked: so much is not asked again"""
+PATIENCE = 100
+"""until so many questions were answered quickly: each such error may have cost half a minute."""
 MAX_ROUNDS = 3
 """So many times as there are questions at one time they may fail so in a row until the instance is left alone."""
 
@@ -30,15 +35,24 @@ class Size:
         self.value = first
         self._least = least
         self._most = most
+        self._ceiling = inf
+        self._patience = 0
 
     def answered(self, asked: float, took: float) -> None:
         """`asked` came back after so many seconds; a question that was small says nothing about large ones."""
-        if took < QUICK_SECONDS and asked > self.value / 2:
-            self.value = min(self._most, self.value * 2)
+        if took >= QUICK_SECONDS or asked <= self.value / 2:
+            return
+        larger = min(self._most, self.value * 2)
+        if larger >= self._ceiling and self._patience:
+            self._patience -= 1
+            return
+        self.value = larger
 
-    def failed(self, asked: float) -> None:
-        """`asked` was too much."""
+    def failed(self, asked: float, kind: str = "timeout") -> None:
+        """`asked` was too much; the kind of the error tells how sure that is."""
         self.value = max(self._least, min(self.value, asked / 2))
+        if kind in SURELY:
+            self._ceiling, self._patience = asked, PATIENCE
 
 
 async def spread(

@@ -117,8 +117,8 @@ class Jobs:
             self._size.answered(expected, anyio.current_time() - begun)
             return ()
 
-        def failed(taken: Sequence[_Slice], _error: CollectError) -> Sequence[_Slice]:
-            self._size.failed(self._expected(taken))
+        def failed(taken: Sequence[_Slice], error: CollectError) -> Sequence[_Slice]:
+            self._size.failed(self._expected(taken), error.kind)
             if len(taken) > 1:
                 return taken
             project, pipelines = taken[0]
@@ -197,7 +197,7 @@ class Jobs:
             return again
 
         def failed(taken: Sequence[Wanted], error: CollectError) -> Sequence[Wanted]:
-            size.failed(len(taken))
+            size.failed(len(taken), error.kind)
             if len(taken) > 1:
                 return taken
             answers.jobs[taken[0].pipeline] = error

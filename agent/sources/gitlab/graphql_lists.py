@@ -95,7 +95,7 @@ class Lists:
             return again
 
         def failed(taken: Sequence[Project], error: CollectError) -> Sequence[Project]:
-            self._size.failed(len(taken))
+            self._size.failed(len(taken), error.kind)
             if len(taken) > 1:
                 return taken
             reading.failed(taken[0].id, error)

@@ -94,7 +94,7 @@ async def read_named(
         return again
 
     def failed(taken: Sequence[Wanted], error: CollectError) -> Sequence[Wanted]:
-        size.failed(len(taken))
+        size.failed(len(taken), error.kind)
         if len(taken) > 1:
             return taken
         answers[taken[0].pipeline] = error
