@@ -28,8 +28,6 @@ from agent.sources.gitlab.calls import GRAPHQL, PASSING, Calls, Reply, Request, 
 from agent.sources.gitlab.limits import Limits
 from agent.sources.gitlab.options import Options
 
-MAX_PAGES = 100
-"""Pages of one list, where the caller says nothing else."""
 MAX_GRAPHQL_ERRORS = 100
 """Errors that are read of one answer; GitLab's validation stops after five, its resolvers have one for each field."""
 _COMPLEX = re.compile(r"which exceeds max (complexity|depth)|query is too (large|complex)", re.I)
@@ -98,7 +96,7 @@ class Gitlab:
         self._last = Secret("")
         self.calls = calls
         self.malformed: Counter[str] = Counter()
-        """By kind: things in answers that were not what they should be, and were left out."""
+        """By kind: things in GraphQL's answers that were not what they should be, and were left out."""
 
     async def get(self, path: str, params: Params = _NONE) -> Answer:
         """The JSON at `path`, which begins with / and is below /api/v4, or is an `Answer.next`.
@@ -112,23 +110,6 @@ class Gitlab:
         where = path.partition("?")[0]
         _refusal(reply, where)
         return Answer(_json(reply, where), self._next(path, params, reply), reply.date)
-
-    async def every(self, path: str, params: Params = _NONE, *, most: int = MAX_PAGES) -> list[Json]:
-        """The objects of a list, all its pages; what is no object is counted and left out.
-
-        Raises CollectError as `get` does, kind `size` for a list that does not end within `most` pages.
-        """
-        found: list[Json] = []
-        answer = await self.get(path, {"per_page": "100", **params})
-        for _ in range(most):
-            if not isinstance(answer.data, list):
-                raise CollectError("json", f"{path}: the answer is no list")
-            found += [item for item in answer.data if isinstance(item, dict)]
-            self.malformed["item"] += sum(not isinstance(item, dict) for item in answer.data)
-            if not answer.next:
-                return found
-            answer = await self.get(answer.next)
-        raise CollectError("size", f"{path}: the list has more than {most} pages")
 
     async def query(self, text: str, variables: Mapping[str, object]) -> Result:
         """The data of a GraphQL query, whole or in part.
