@@ -125,6 +125,7 @@ def test_a_build_that_did_not_fail_has_no_reason() -> None:
         (None, "unknown"),
         ({"is_shared": True}, "instance"),
         ({"is_shared": False}, "unknown"),
+        ({"runner_type": "martian_type", "is_shared": True}, "unknown"),
         ({"runner_type": "project_type", "is_shared": True}, "project"),
     ],
 )

@@ -12,8 +12,8 @@ from agent.sources.gitlab.labels import Labeller
 from agent.sources.gitlab.objects import FINAL, Job, Pipeline
 from agent.sources.gitlab.refs import Rules
 
-MOST_SERIES = 100_000
-"""Label values of jobs that are kept ready; beyond it they are made anew."""
+MOST_SERIES = 20_000
+"""Job names whose label values are kept ready, about 1 kB each; beyond it they are made anew."""
 SKIPPED = "skipped"
 
 Labels = tuple[str, ...]
@@ -44,7 +44,7 @@ class _Series:
         self.runs = Increment(families.job_run_count, own, 1)
         self.retried = Increment(families.job_retries_total, own, 1)
         self.by_end: dict[tuple[str, str], Increment] = {}
-        """By whose runner it had and how it ended."""
+        """By whose runner it had, in GitLab's word, and how it ended."""
         self.failed: dict[str, Increment] = {}
         """By why."""
 
@@ -121,10 +121,10 @@ class Counting:
 
     def _job(self, series: _Series, job: Job) -> tuple[Increment, ...]:
         families, status = self._families, job.status
-        end = (self._labeller.runner_type(job), status)
-        by_end = series.by_end.get(end)
+        by_end = series.by_end.get((job.runner_type, status))
         if by_end is None:
-            by_end = series.by_end[end] = Increment(families.job_runs_by_status_total, (*series.labels, *end), 1)
+            own = (*series.labels, self._labeller.runner_type(job), status)
+            by_end = series.by_end[job.runner_type, status] = Increment(families.job_runs_by_status_total, own, 1)
         found = [series.runs, by_end]
         if status == SKIPPED:
             return tuple(found)
@@ -133,19 +133,25 @@ class Counting:
         # What GitLab says of one that no runner took grows from one answer to the next.
         if job.queued is not None and job.started is not None:
             found.append(Increment(families.job_queued_duration_seconds, series.labels, job.queued))
-        reason = self._labeller.failure_reason(job)
-        if reason:
-            failed = series.failed.get(reason)
-            if failed is None:
-                failed = series.failed[reason] = Increment(families.job_failures_total, (*series.labels, reason), 1)
-            found.append(failed)
+        if status.startswith("failed"):
+            found.append(self._failed(series, self._labeller.failure_reason(job)))
         return tuple(found)
 
+    def _failed(self, series: _Series, reason: str) -> Increment:
+        failed = series.failed.get(reason)
+        if failed is None:
+            failed = series.failed[reason] = Increment(self._families.job_failures_total, (*series.labels, reason), 1)
+        return failed
+
     def _made_ready(self, known: dict[tuple[str, str], _Series], where: tuple[str, str], job: Job) -> _Series:
-        own = (*where, job.stage, self._labeller.job_name(job.name))
-        known[job.stage, job.name] = made = _Series(self._families, own)
+        """Jobs that share a name but for their shards share their series."""
+        name = self._labeller.job_name(job.name)
+        series = known.get((job.stage, name))
+        if series is None:
+            series = known[job.stage, name] = _Series(self._families, (*where, job.stage, name))
+        known[job.stage, job.name] = series
         self._made += 1
-        return made
+        return series
 
     def _child(self, place: Place, ref: str, pipeline: Pipeline) -> list[Increment]:
         """What a pipeline that another one triggered counts as beside."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from agent.sources.gitlab import parsed
+from agent.sources.gitlab.labels import RUNNER_TYPES, UNKNOWN_RUNNER
 from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Job, Pipeline
 from agent.sources.gitlab.parsed import MalformedError, text, whole
 
@@ -136,11 +137,12 @@ def _pipeline_status(found: Json) -> str:
 def _runner_type(runner: object) -> str:
     """instance, group, project or unknown."""
     if not isinstance(runner, dict):
-        return "unknown"
+        return UNKNOWN_RUNNER
     told = runner.get("runner_type")
     if isinstance(told, str):
-        return told.removesuffix("_type")
-    return "instance" if runner.get("is_shared") is True else "unknown"
+        kind = told.removesuffix("_type")
+        return kind if kind in RUNNER_TYPES else UNKNOWN_RUNNER
+    return "instance" if runner.get("is_shared") is True else UNKNOWN_RUNNER
 
 
 def _object(found: Json, key: str) -> Json:
