@@ -61,6 +61,12 @@ async def test_what_is_asked_for_is_encoded(instance: Instance) -> None:
     )
 
 
+async def test_more_can_be_asked_of_what_is_a_question_already(instance: Instance) -> None:
+    await client(instance).get(f"{THINGS}?iids[]=1&iids[]=2", {"per_page": "5"})
+
+    assert instance.requests[0].url.query == b"iids[]=1&iids[]=2&per_page=5"
+
+
 async def every(asking: Gitlab, path: str, params: Mapping[str, str]) -> list[Any]:
     """A list, all its pages."""
     answer = await asking.get(path, params)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from agent.errors import CollectError
-from agent.sources.gitlab.calls import DURATION_SECONDS, MAX_ENDPOINTS, Durations, endpoint_of
+from agent.sources.gitlab.calls import MAX_ENDPOINTS, Durations, endpoint_of
+from agent.sources.gitlab.families import REQUEST_SECONDS
 from tests.gitlab_api import Instance, client, known, reader
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +99,7 @@ async def test_how_long_answers_took_is_kept_in_buckets() -> None:
 
     took = asking.calls.durations["GET", "/projects/:id/pipelines/:id/jobs"]
     assert sum(took.counts) == 3
-    assert took.counts[DURATION_SECONDS.index(0.25)] + took.counts[DURATION_SECONDS.index(0.1)] == 3
+    assert took.counts[REQUEST_SECONDS.index(0.25)] + took.counts[REQUEST_SECONDS.index(0.1)] == 3
     assert took.total == pytest.approx(0.3)
 
 

@@ -105,7 +105,7 @@ class Gitlab:
         answer that is none, and those of `Calls.send`.
         """
         url = f"{self._base}/api/v4{path}"
-        url += f"?{urlencode(params, doseq=True)}" if params else ""
+        url += f"{'&' if '?' in path else '?'}{urlencode(params, doseq=True)}" if params else ""
         reply = await self._ask(Request("GET", url, {}, endpoint_of(path)), PASSING)
         where = path.partition("?")[0]
         _refusal(reply, where)

@@ -18,14 +18,13 @@ from agent.net.credentials import CredentialError
 from agent.net.fetch import read
 from agent.net.push import http_date
 from agent.net.words import escaped, failure
+from agent.sources.gitlab.families import REQUEST_SECONDS
 from agent.sources.gitlab.limits import Gate, Limits
 
 TRIES = 3
 """Of a request that fails in a way that may pass within seconds."""
 MAX_BYTES = 64 << 20
 """Five thousand jobs have three megabytes; a test report with every case may have tens."""
-DURATION_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the buckets of request durations; GitLab gives up after 30 seconds to a minute."""
 GRAPHQL = "graphql"
 """The endpoint of GraphQL in labels."""
 MAX_ENDPOINTS = 100
@@ -124,14 +123,14 @@ class Reply:
 class Durations:
     """How long answers took, as a histogram row wants it."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(DURATION_SECONDS) + 1))
-    """How many were within each of DURATION_SECONDS and not within a smaller one; the last: longer."""
+    counts: list[int] = field(default_factory=lambda: [0] * (len(REQUEST_SECONDS) + 1))
+    """How many were within each of REQUEST_SECONDS and not within a smaller one; the last: longer."""
     total: float = 0.0
     """Seconds, all together."""
 
     def took(self, seconds: float) -> None:
         """One more."""
-        self.counts[bisect_left(DURATION_SECONDS, seconds)] += 1
+        self.counts[bisect_left(REQUEST_SECONDS, seconds)] += 1
         self.total += seconds
 
 

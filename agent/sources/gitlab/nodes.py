@@ -32,6 +32,8 @@ from agent.sources.gitlab.parsed import (
 PIPELINE = "gid://gitlab/Ci::Pipeline/"
 BUILD = "gid://gitlab/Ci::Build/"
 PROJECT = "gid://gitlab/Project/"
+MAX_CURSOR = 2000
+"""Characters; GitLab's have a hundred."""
 MAX_WORDS = 20_000
 """Different names that are kept once for many jobs."""
 _MERGE_REQUEST_REF = re.compile(r"refs/merge-requests/(\d{1,18})/")
@@ -65,7 +67,7 @@ def cursor_of(connection: object) -> str:
     if not isinstance(page, dict) or page.get("hasNextPage") is not True:
         return ""
     cursor = page.get("endCursor")
-    return cursor if isinstance(cursor, str) else ""
+    return cursor if isinstance(cursor, str) and len(cursor) <= MAX_CURSOR else ""
 
 
 # -- pipelines -------------------------------------------------------------------------------------------
