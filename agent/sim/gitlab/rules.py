@@ -48,7 +48,7 @@ class Rules:
     names: bool = True
     """Whether refs keep names at all; else classes only."""
     tells_source: bool = True
-    """Whether the API that is read tells the sources of pipelines."""
+    """Whether the API that is read tells the sources of pipelines; where it does not, children are known all the same."""
     child_pipelines: bool = True
     """Whether pipelines of the source parent_pipeline are read."""
     cases: bool = False
@@ -74,7 +74,7 @@ class Rules:
     def source(self, pipeline: Pipeline) -> str:
         """What label `source` says."""
         if not self.tells_source:
-            return ""
+            return pipeline.source if pipeline.is_child else ""
         return pipeline.source if pipeline.source in SOURCES else "other"
 
 
