@@ -301,3 +301,12 @@ def test_projects_can_be_searched() -> None:
 
 def test_strangers_are_members_of_nothing() -> None:
     assert ask("{projects(membership:true){count}}", token=None).data == {"projects": {"count": 0}}
+
+
+def test_a_project_of_a_users_own_has_no_group_and_only_ultimate_ones_have_dora() -> None:
+    told = ask("{projects{nodes{fullPath group{fullPath} dora{metrics{deploymentFrequency}}}}}")
+
+    for node in told.data["projects"]["nodes"]:
+        namespace = node["fullPath"].rpartition("/")[0]
+        assert node["group"] == (None if namespace in ("ines.q", "jun-ho") else {"fullPath": namespace})
+        assert (node["dora"] is not None) is (namespace.split("/")[0] == "harbour")

@@ -12,6 +12,7 @@ import pytest
 from agent.sim.gitlab.catalogue import FAILURE_REASONS, UNSTARTED_REASONS
 from agent.sim.gitlab.flat import TOKEN, flat
 from agent.sim.gitlab.objects import BRIDGE, BUILD, Job, Pipeline
+from agent.sim.gitlab.profile import CE_16_3, EE_18, Profile
 from agent.sources.gitlab.failures import reason_of
 from tests.sim_gitlab_graphql import ONE, ask, gid, seen, small
 
@@ -212,3 +213,46 @@ def test_a_script_that_failed_has_no_sentence() -> None:
 
     there = told.data["projects"]["nodes"][0]["pipelines"]["nodes"][0]["jobs"]["nodes"]
     assert there == [{"status": "FAILED", "failureMessage": None}]
+
+
+@pytest.mark.parametrize(("allowed", "group"), [(True, "failed-with-warnings"), (False, "failed")])
+def test_jobs_that_may_fail_do_so_with_warnings(allowed: bool, group: str) -> None:
+    world = flat(1, 1, 1)
+    job = world.projects[0].pipelines[0].jobs[0]
+    job.status, job.spec = "failed", replace(job.spec, allow_failure=allowed)
+
+    told = ask("{projects{nodes{pipelines{nodes{jobs{nodes{detailedStatus{group}}}}}}}}", world=world)
+
+    assert told.data["projects"]["nodes"][0]["pipelines"]["nodes"][0]["jobs"]["nodes"] == [{"detailedStatus": {"group": group}}]
+
+
+@pytest.mark.parametrize(("profile", "said"), [(CE_16_3, "RUNNING"), (EE_18, "CANCELING")], ids=["16.3", "18"])
+def test_what_is_being_canceled_still_runs_in_16_3(profile: Profile, said: str) -> None:
+    world = flat(1, 1, 1)
+    job = world.projects[0].pipelines[0].jobs[0]
+    job.canceling = job.started + 5
+
+    inside = "jobs{nodes{status detailedStatus{group}}}"
+    told = ask(f"{{projects{{nodes{{pipelines{{nodes{{{inside}}}}}}}}}}}", world=world, at=job.canceling, profile=profile)
+
+    there = told.data["projects"]["nodes"][0]["pipelines"]["nodes"][0]["jobs"]["nodes"]
+    assert there == [{"status": said, "detailedStatus": {"group": said.lower()}}]
+
+
+def test_a_pipeline_counts_its_jobs_without_retried_ones() -> None:
+    text = "query($p:ID!,$i:CiPipelineID){project(fullPath:$p){pipeline(id:$i){totalJobs}}}"
+
+    told = ask(text, {"p": rich().project.path_at(small().end + 1), "i": f"{ONE}{rich().id}"})
+
+    assert told.data["project"]["pipeline"]["totalJobs"] == sum(not job.retried_at for job in rich().jobs) < len(rich().jobs)
+
+
+def test_the_newest_pipeline_of_a_ref_is_the_latest_and_only_what_has_not_ended_is_active() -> None:
+    world = flat(1, 3, 1)
+    begun = world.projects[0].pipelines[2].created
+
+    told = ask("{projects{nodes{pipelines{nodes{latest active complete}}}}}", world=world, at=begun + 5)
+
+    newest, *older = told.data["projects"]["nodes"][0]["pipelines"]["nodes"]
+    assert newest == {"latest": True, "active": True, "complete": False}
+    assert older == [{"latest": False, "active": False, "complete": True}] * 2

@@ -17,12 +17,13 @@ def pages(world: World, arguments: str, inside: str, path: Callable[[Any], Any])
     found, cursor = [], None
     project = world.projects[0].path_at(world.end)
     text = f"query($p:ID!,$c:String){{project(fullPath:$p){{{inside % arguments}}}}}"
-    while True:
+    for _ in range(300):
         page = path(ask(text, {"p": project, "c": cursor}, world=world).data["project"])
         found += [node["id"] for node in page["nodes"]]
         if not page["pageInfo"]["hasNextPage"]:
             return found
         cursor = page["pageInfo"]["endCursor"]
+    raise AssertionError("there is always another page")
 
 
 LIST = "pipelines(%s){nodes{id} pageInfo{hasNextPage endCursor}}"
