@@ -106,7 +106,7 @@ class Bench:
             "projects": self.args.projects,
             "pipelines_counted": round(ended / share),
             "jobs_counted": round(jobs / share),
-            "requests": round(asked["requests"] / share, 1),
+            "requests": asked["requests"] // share if asked["requests"] % share == 0 else asked["requests"] / share,
             "exporter_requests": exporter,
             "nodes": round(asked["nodes"] / share),
             "mib": asked["bytes"] / share / (1 << 20),
