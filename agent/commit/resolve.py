@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from agent.ledger.batch import Add, Counted, Happening, SeriesId, Shape, Total
 from agent.model import Family, Increment, Observation
@@ -20,6 +21,14 @@ MOST_OUT = 100_000
 Series = tuple[Family, tuple[str, ...]]
 
 
+class _Resolved(NamedTuple):
+    """One series of a batch."""
+
+    series: SeriesId
+    born: bool
+    is_folded: bool
+
+
 class Resolver:
     """Looks at the store, and keeps what a batch adds to from ending meanwhile. One batch at a time: `begin` before each."""
 
@@ -34,6 +43,8 @@ class Resolver:
         """Series that this batch brings to each feed."""
         self._now = 0.0
         self._new: set[tuple[Feed, Series]] = set()
+        self._found: dict[tuple[Feed, Family, tuple[str, ...]], _Resolved] = {}
+        """What this batch has added to so far: much of it is added to again and again."""
         self.out: set[tuple[Feed, Series]] = set()
         """Series that the store has refused. While it can take none, receivers are not told where they begin."""
         self.folded: Counter[str] = Counter()
@@ -44,6 +55,7 @@ class Resolver:
         self._now = now
         self._coming.clear()
         self._new.clear()
+        self._found.clear()
 
     def counted(self, feed: Feed, observation: Observation) -> Counted:
         """An observation as the ledger takes it."""
@@ -72,18 +84,28 @@ class Resolver:
 
     def _add(self, feed: Feed, increment: Increment, project: str) -> Add:
         family, labels, value = increment
+        found = self._found.get((feed, family, labels))
+        if found is None:
+            found = self._found[feed, family, labels] = self._resolve(feed, family, labels, project)
+        if found.is_folded:
+            self.folded[feed.name] += 1
+        return Add(found.series, value, found.born, project)
+
+    def _resolve(self, feed: Feed, family: Family, labels: tuple[str, ...], project: str) -> _Resolved:
+        """Which series it is, folded or not, and whether the store has it."""
+        is_folded = False
         live = self._touch(feed, family, labels)
         if not live and family.wide and (feed, (family, labels)) not in self._new and self._is_full(feed, family, project):
             labels = tuple([OVERFLOW if name in family.wide else text for name, text in zip(family.labels, labels, strict=True)])
             live = self._touch(feed, family, labels)
-            self.folded[feed.name] += 1
+            is_folded = True
         elif family.wide:
             self._belongs(feed, (family, labels), project)
         if not live and (feed, (family, labels)) not in self._new:
             self._new.add((feed, (family, labels)))
             self._coming[feed] += _width(family)
         born = not live and not ((feed, (family, labels)) in self.out and self._refuses(feed, _width(family)))
-        return Add(SeriesId(feed.name, self.shape(feed, family), labels), value, born, project)
+        return _Resolved(SeriesId(feed.name, self.shape(feed, family), labels), born, is_folded)
 
     def _refuses(self, feed: Feed, width: int) -> bool:
         return bool(feed.max_series and feed.series + width > feed.max_series) or self._store.is_full(width)

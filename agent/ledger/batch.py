@@ -21,6 +21,9 @@ class Shape(NamedTuple):
     bounds: tuple[float, ...] = ()
     """Of a histogram; () = every series is one number."""
 
+    def __hash__(self) -> int:
+        return hash(self.name)  # of all the rest it would be made anew each time: a shape is looked up for every series
+
     @property
     def cells(self) -> int:
         """Numbers a series has: the buckets' cumulative counts, the count and the sum; or one."""

@@ -42,33 +42,35 @@ class Rows:
     def write(self, touched: Touched) -> None:
         """Keep what the transaction came to."""
         now = touched.batch.now
+        texts = {series: _text(series.labels) for series in (*touched.totals, *touched.last_ms)}
         rows = [
-            (self.number(series), json.dumps(series.labels), cells.tobytes(), now, 0, project)
+            (self.number(series), texts[series], cells.tobytes(), now, 0, project)
             for series, (cells, project) in touched.totals.items()
         ]
-        rows += [(self.number(series), json.dumps(series.labels), b"", now, last, "") for series, last in touched.last_ms.items()]
+        rows += [(self.number(series), texts[series], b"", now, last, "") for series, last in touched.last_ms.items()]
         self._database.executemany(
             "INSERT OR REPLACE INTO series (shape, labels, cells, updated, last_ms, project) VALUES (?, ?, ?, ?, ?, ?)", rows
         )
-
-    def put(self, row: Outgoing) -> None:
-        """A new row of the outbox; its number is given here."""
-        self._database.execute(
-            "INSERT INTO outbox (shape, labels, at_ms, cells, exemplar, event) VALUES (?, ?, ?, ?, ?, ?)",
+        self._database.executemany(
+            "INSERT INTO outbox (number, shape, labels, at_ms, cells, exemplar, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                self.number(row.series),
-                json.dumps(row.series.labels),
-                row.timestamp_ms,
-                row.cells.tobytes(),
-                json.dumps(row.exemplar) if row.exemplar else "",
-                row.event,
+                (
+                    number,
+                    self.number(series),
+                    texts[series],
+                    at_ms,
+                    cells.tobytes(),
+                    json.dumps(exemplar) if exemplar else "",
+                    is_event,
+                )
+                for number, series, at_ms, cells, exemplar, is_event in touched.outgoing
             ),
         )
 
     def row(self, series: SeriesId) -> tuple[array[float], int]:
         """(cells, last event's time) of a series; zeros where there is none yet, or it is damaged."""
         row: tuple[object, object] | None = self._database.execute(
-            "SELECT cells, last_ms FROM series WHERE shape = ? AND labels = ?", (self.number(series), json.dumps(series.labels))
+            "SELECT cells, last_ms FROM series WHERE shape = ? AND labels = ?", (self.number(series), _text(series.labels))
         ).fetchone()
         cells = None if row is None else _cells(row[0], series.shape)
         zeros = array("d", bytes(8 * series.shape.cells))
@@ -138,11 +140,27 @@ class Rows:
 class Touched:
     """What the transaction has changed so far."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, last_number: int) -> None:
         self.batch = batch
+        self.outgoing: list[Outgoing] = []
+        """New rows of the outbox, whose numbers follow `last_number`."""
+        self._last_number = last_number
         self.totals: dict[SeriesId, tuple[array[float], str]] = {}
         self.last_ms: dict[SeriesId, int] = {}
         self.born: set[SeriesId] = set()
+
+    def put(
+        self,
+        series: SeriesId,
+        at_ms: int,
+        cells: array[float],
+        exemplar: tuple[tuple[str, str], ...] = (),
+        *,
+        is_event: bool = False,
+    ) -> None:
+        """A new row of the outbox."""
+        number = self._last_number + len(self.outgoing) + 1
+        self.outgoing.append(Outgoing(number, series, at_ms, cells, exemplar, is_event))
 
 
 def check(counted: Counted) -> None:
@@ -156,6 +174,14 @@ def check(counted: Counted) -> None:
         if not isfinite(happening.value) or happening.timestamp_ms <= 0:
             raise ValueError(f"{counted.key}: {happening.series.shape.name} takes a finite number and a time")
     "".join((counted.key, *(add.project for add in counted.adds))).encode()
+
+
+def _text(labels: tuple[str, ...]) -> str:
+    """Label values as they are kept: JSON. Most have nothing in them that JSON would write otherwise."""
+    joined = '", "'.join(labels)
+    if joined.isascii() and joined.isprintable() and "\\" not in joined and joined.count('"') == 2 * len(labels) - 2:
+        return f'["{joined}"]'
+    return json.dumps(labels)
 
 
 def _texts(labels: str, shape: Shape) -> tuple[str, ...] | None:

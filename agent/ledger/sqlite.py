@@ -80,9 +80,9 @@ class SqliteLedger:
 
     def commit(self, batch: Batch, epoch: int) -> Committed:
         """One transaction; a savepoint each."""
-        committed, touched = Committed(), Touched(batch)
+        committed = Committed()
         with self._changing(epoch):
-            first = self._rows.last_number()
+            touched = Touched(batch, self._rows.last_number())
             for item in batch.items:
                 shapes = len(self._rows.known)
                 self._database.execute("SAVEPOINT item")
@@ -96,7 +96,7 @@ class SqliteLedger:
             self._rows.write(touched)
             if batch.last_flush_ms > self.last_flush_ms:
                 self._rows.set_meta("last_flush_ms", batch.last_flush_ms)
-            committed.outgoing = list(self._rows.outgoing(first, -1))
+            committed.outgoing = touched.outgoing
         self.last_flush_ms = max(self.last_flush_ms, batch.last_flush_ms)
         committed.totals = {series: cells for series, (cells, _) in touched.totals.items()}
         return committed
@@ -198,7 +198,7 @@ class SqliteLedger:
         cells = held[0]
         if add.born and series not in touched.born:
             touched.born.add(series)
-            self._rows.put(Outgoing(0, series, touched.batch.birth_ms, cells[:]))
+            touched.put(series, touched.batch.birth_ms, cells[:])
         if series.shape.bounds:
             for place in range(bisect_left(series.shape.bounds, add.value), len(cells) - 1):
                 cells[place] += 1
@@ -212,7 +212,7 @@ class SqliteLedger:
         if last is None:
             last = self._rows.row(series)[1]
         at = touched.last_ms[series] = max(happening.timestamp_ms, last + 1)
-        self._rows.put(Outgoing(0, series, at, array("d", (happening.value,)), happening.exemplar, True))
+        touched.put(series, at, array("d", (happening.value,)), happening.exemplar, is_event=True)
 
     # -- transactions ----------------------------------------------------------------------------------
 
