@@ -186,7 +186,7 @@ def _spans(jobs: Iterable[Job], finished: int) -> dict[str, tuple[int, int]]:
     """By stage: from when to when those of these jobs ran that had ended by then."""
     spans: dict[str, tuple[int, int]] = {}
     for job in jobs:
-        if job.started is None or job.finished is None or job.finished > finished or job.status == SKIPPED:
+        if job.started is None or job.finished is None or job.finished > finished:
             continue
         start, end = spans.get(job.stage, (job.started, job.finished))
         spans[job.stage] = (min(start, job.started), max(end, job.finished))

@@ -80,7 +80,7 @@ class Unfinished:
         held = self._open.get(pipeline.id) or Open(project, pipeline.created, now, place, is_registered)
         if pipeline.updated >= held.updated:
             held = held._replace(status=pipeline.status, updated=pipeline.updated)
-        held = held._replace(is_registered=held.is_registered or is_registered)
+        held = held._replace(is_registered=is_registered)
         self._put(pipeline.id, held)
         yield self._note(pipeline.id)
         yield from self._bound(held)
