@@ -238,3 +238,29 @@ def test_a_pipeline_that_starts_in_the_second_of_its_making_was_never_queued() -
 )
 def test_a_pipelines_status_is_made_of_its_jobs(statuses: set[str], expected: str) -> None:
     assert course.composite(statuses) == expected
+
+
+def test_at_every_moment_a_pipeline_is_what_its_jobs_make_it(world: World) -> None:
+    for pipeline in world.pipelines():
+        for now in sorted({view.updated_at + late for view in pipeline.views for late in (0, 1, 17)}):
+            view = pipeline.at(now)
+            statuses = set()
+            for each in pipeline.jobs:
+                seen = each.at(now)
+                if seen is None or seen.retried:
+                    continue
+                is_excused = each.spec.allow_failure and seen.status in ("failed", "canceled")
+                is_optional = each.spec.allow_failure and seen.status == "manual"
+                statuses.add(course.WARNED if is_excused else course.IGNORED if is_optional else seen.status)
+            if view is not None and pipeline.jobs:
+                assert view.status == course.composite(statuses)
+
+
+def test_in_haste_everything_takes_less() -> None:
+    usual, hasty = (build(3, projects=10, pipelines=200, haste=haste) for haste in (1.0, 60.0))
+
+    def lasted(world: World) -> float:
+        durations = sorted(view.duration for pipeline in world.pipelines() for view in pipeline.views if view.duration)
+        return durations[len(durations) // 2]
+
+    assert lasted(hasty) < lasted(usual) / 20
