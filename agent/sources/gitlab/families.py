@@ -138,7 +138,7 @@ _COUNTED = {
     "pipeline_queued_duration_seconds": _times("How long pipelines waited for their first job.", PIPELINE, "pipelines"),
     "pipeline_run_count": _total("Pipelines that ended, each once.", PIPELINE),
     "pipeline_runs_by_status_total": _total("Pipelines that ended, by their first end.", PIPELINE + STATUS),
-    "pipeline_retries_total": _total("Ends of pipelines after their first: jobs were run again, or a manual one was run.", PIPELINE),
+    "pipeline_retries_total": _total("Ends of pipelines after their first: jobs were run again, or a manual one.", PIPELINE),
     "pipeline_stage_duration_seconds": _times(
         "From the start of the first job of a stage to the end of its last.", ("project", "ref", "stage"), "pipelines"
     ),
