@@ -55,9 +55,8 @@ class Bench:
                 "token": TOKEN,
                 "wildcards": [{}],
                 "use_graphql": not self.args.rest,
-                "max_requests_per_second": 1e6,
-                "burst_requests_per_second": 1e6,
                 "max_concurrent_requests": self.args.connections,
+                **({} if self.args.limits else {"max_requests_per_second": 1e6, "burst_requests_per_second": 1e6}),
             }
         )
         context = Context(lambda: self.now, "cipush", "bench", "bench", recall=lambda _name: self.notes)
@@ -91,15 +90,16 @@ class Bench:
         """The figures of polls at these moments, mean of one."""
         wall = cpu = first = 0.0
         asked = {"requests": 0, "nodes": 0, "bytes": 0}
-        ended, jobs = 0, 0
+        ended = jobs = refused = 0
         for moment in moments:
             self.move(moment)
             began, used = time.perf_counter(), time.process_time()
             counted = await self.poll(pipelines)
             wall, cpu = wall + time.perf_counter() - began, cpu + time.process_time() - used
             ended, jobs, first = ended + counted[0], jobs + counted[1], max(first, counted[2])
-            totals = self.control.get("/_requests").json()["totals"]
-            asked = {key: value + totals[key] for key, value in asked.items()}
+            told = self.control.get("/_requests").json()
+            asked = {key: value + told["totals"][key] for key, value in asked.items()}
+            refused += sum(each["count"] for each in told["counts"] if each["status"] == 429)
         share = len(moments)
         return {
             "poll": name,
@@ -107,6 +107,7 @@ class Bench:
             "pipelines_counted": round(ended / share),
             "jobs_counted": round(jobs / share),
             "requests": asked["requests"] // share if asked["requests"] % share == 0 else asked["requests"] / share,
+            "refused_429": refused,
             "exporter_requests": exporter,
             "nodes": round(asked["nodes"] / share),
             "mib": asked["bytes"] / share / (1 << 20),
@@ -144,6 +145,7 @@ def simulated(args: argparse.Namespace) -> Iterator[str]:
         "speed": 0,
     }
     command = [sys.executable, "-m", "agent.sim.gitlab", *(f"--{name}={value}" for name, value in words.items())]
+    command += ["--limits"] * args.limits
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -160,6 +162,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=50, help="of each pipeline")
     parser.add_argument("--latency", type=float, default=0.1, help="seconds")
     parser.add_argument("--connections", type=int, default=8, help="requests at one time")
+    parser.add_argument("--limits", action="store_true", help="gitlab.com's limits there, and the agent's own defaults here")
     parser.add_argument("--rest", action="store_true", help="ask the REST API alone")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     return parser.parse_args()
