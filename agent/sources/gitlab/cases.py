@@ -63,6 +63,8 @@ class Cases:
         self._late: dict[int, _Asked] = {}
         self._shown: dict[int, _Shown] = {}
         """By pipeline id."""
+        self.malformed = reader.malformed
+        """Cases that could not be read."""
 
     async def take(self, read: Mapping[Project, Sequence[Pipeline]], counted: Collection[str], known: Known) -> list[Observation]:
         """The cases of the pipelines in `read` that are `counted`, which are the keys of the engine's observations.

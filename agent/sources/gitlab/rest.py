@@ -33,6 +33,8 @@ STATUSES = (
     "scheduled",
 )
 """In which a pipeline has not ended; GitLab filters by one at a time, and old versions do not know all."""
+MAX_WAITS = 3
+"""How often a project is left for the next poll because what triggered a pipeline of it may be read by then."""
 MAX_REQUESTS_ASKED = 50
 """Merge requests of one question."""
 
@@ -76,6 +78,9 @@ class RestReader:
         self._branches = shown(options, lambda refs: refs.branches)
         self._tags = shown(options, lambda refs: refs.tags)
         self._unknown_statuses: set[str] = set()
+        self._most = 0
+        """Projects of the last question that was about all of them."""
+        self._waits: Counter[int] = Counter()
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
         self._details = Details(api, options.rest_page_size, with_children=self._has_children, malformed=self.malformed)
@@ -88,7 +93,11 @@ class RestReader:
             children = (await self._since(project, after, CHILD))[0] if self._has_children else []
             return _Listed(rows, children, date)
 
-        return await self._read(projects, ask, lambda pipeline: pipeline.updated >= after)
+        found = await self._read(projects, ask, lambda pipeline: pipeline.updated >= after)
+        is_whole = not found.failed and 2 * len(projects) > self._most
+        self._most = len(projects) if is_whole else self._most
+        self._await_upstreams(projects, found, is_whole=is_whole)
+        return found
 
     async def unfinished(self, projects: Sequence[Project]) -> Found:
         """Every pipeline that has not ended, children too. Raises CollectError."""
@@ -113,7 +122,7 @@ class RestReader:
         answers = await spread(asked, self._pipeline, self._at_once)
         raise_if_all(answers)
         read = [(p, a) for (p, _), a in zip(asked, answers, strict=True) if isinstance(a, Pipeline)]
-        await self._spread_quietly([pair for pair in read if self._details.is_orphan(pair[1])], self._find_parent)
+        await spread([pair for pair in read if self._details.is_orphan(pair[1])], self._find_parent, self._at_once)
         states = await self._states(read)
         found: dict[int, Pipeline | CollectError | None] = {}
         for (project, number), answer in zip(asked, answers, strict=True):
@@ -220,10 +229,30 @@ class RestReader:
             for number, found in reading.pipelines.items()
         }
         pairs = [(projects[number], pipeline) for number, found in chosen.items() for pipeline in found]
-        await self._spread_quietly([pair for pair in pairs if self._details.is_orphan(pair[1])], self._find_parent)
+        orphans = [pair for pair in pairs if self._details.is_orphan(pair[1])]
+        for (project, _), error in zip(orphans, await spread(orphans, self._find_parent, self._at_once), strict=True):
+            if error is not None and error.kind not in ("missing", "forbidden"):
+                reading.failed(project, error)
         states = await self._states(pairs)
-        for number, found in chosen.items():
+        for number in reading.pipelines:
+            found = chosen[number]
             reading.found.pipelines[number] = [self._whole(projects[number], pipeline, states) for pipeline in found]
+
+    def _await_upstreams(self, projects: Iterable[Project], found: Found, *, is_whole: bool) -> None:
+        """A pipeline counts once: where other projects were not read, what triggered it may be there, at the next poll."""
+        for project in projects:
+            for pipeline in found.pipelines.get(project.id, ()):
+                if not self._details.is_orphan(pipeline):
+                    continue
+                self._waits[pipeline.id] += 1
+                if is_whole or self._waits[pipeline.id] > MAX_WAITS:
+                    del self._waits[pipeline.id]
+                    self._details.give_up(pipeline)
+                elif pipeline.is_final:
+                    text = f"what triggered pipeline {pipeline.id} is not known yet; the project is read at the next poll"
+                    found.failed[project.id] = CollectError("upstream", text)
+        for number in found.failed:
+            found.pipelines.pop(number, None)
 
     def _named(self, project: Project, rows: Iterable[Row], found: Found) -> Project:
         """The project under its name of today, where a list tells it."""
@@ -304,9 +333,3 @@ class RestReader:
         path = f"/projects/{asked[0]}/merge_requests"
         listed = items((await self._api.get(f"{path}?{query}", {})).data, path)
         return list(readable("merge_request", listed, lambda one: (whole(one, "iid"), text(one, "state")), self.malformed))
-
-    async def _spread_quietly(
-        self, asked: Sequence[tuple[Project, Pipeline]], ask: Callable[[tuple[Project, Pipeline]], Awaitable[None]]
-    ) -> None:
-        """Ask what is good to know; what fails is asked again when it is needed again."""
-        await spread(asked, ask, self._at_once)

@@ -17,6 +17,8 @@ from agent.sources.gitlab.parsed import MAX_PATH, Json, MalformedError, pipeline
 
 CHILD = "parent_pipeline"
 """Source of a pipeline that another one of the same project triggered."""
+DOWNSTREAM = "pipeline"
+"""Source of one that was triggered by a pipeline of another project."""
 MAX_DEPTH = 5
 """Pipelines below one another; GitLab allows children of children and no more (https://docs.gitlab.com/ci/pipelines/downstream_pipelines/)."""
 MAX_KNOWN = 20_000
@@ -44,6 +46,7 @@ class Row(NamedTuple):
 class _Known(NamedTuple):
     """What was read of a pipeline."""
 
+    project: Project
     updated: str
     sha: str
     pipeline: Pipeline
@@ -84,7 +87,7 @@ class Details:
         if not isinstance(data, dict):
             raise MalformedError("a pipeline is not an object")
         pipeline = pipeline_of(data)
-        self._keep(_Known(text(data, "updated_at"), text(data, "sha"), pipeline))
+        self._keep(_Known(project, text(data, "updated_at"), text(data, "sha"), pipeline))
         return pipeline
 
     async def tree(self, project: Project, row: Row, depth: int = 0) -> list[Pipeline]:
@@ -102,9 +105,16 @@ class Details:
         return found
 
     async def find_parent(self, project: Project, pipeline: Pipeline) -> None:
-        """Look for what triggered a child: among the pipelines of its commit. Raises CollectError."""
+        """Look for what triggered a pipeline, where that was not seen yet. Raises CollectError."""
+        if pipeline.source == DOWNSTREAM:
+            await self._find_elsewhere(pipeline)
+        else:
+            await self._find_beside(project, pipeline)
+
+    async def _find_beside(self, project: Project, pipeline: Pipeline) -> None:
+        """A child's parent: among the pipelines of its commit."""
         known = self._known.get(pipeline.id)
-        if pipeline.id in self._upstream or known is None or not known.sha:
+        if known is None or not known.sha:
             return
         path, params = f"/projects/{project.id}/pipelines", {"sha": known.sha, "per_page": self._per_page}
         listed = items((await self._api.get(path, params)).data, path)
@@ -115,9 +125,21 @@ class Details:
                 return
         self._link(pipeline.id, None)
 
+    async def _find_elsewhere(self, pipeline: Pipeline) -> None:
+        """Another project's pipeline may trigger something while nothing changes that lists tell: ask those under way."""
+        begun = [one for one in self._known.values() if not one.pipeline.is_final and one.pipeline.created <= pipeline.created]
+        for one in sorted(begun, key=lambda one: one.pipeline.id, reverse=True)[:MAX_CANDIDATES]:
+            await self._children(one.project, one.pipeline)
+            if pipeline.id in self._upstream:
+                return
+
+    def give_up(self, pipeline: Pipeline) -> None:
+        """What triggered a pipeline is out of sight."""
+        self._link(pipeline.id, None)
+
     def is_orphan(self, pipeline: Pipeline) -> bool:
         """Whether it was triggered by a pipeline that nobody has looked for."""
-        return pipeline.source == CHILD and pipeline.id not in self._upstream
+        return pipeline.source in (CHILD, DOWNSTREAM) and pipeline.id not in self._upstream
 
     def upstream(self, number: int) -> Upstream | None:
         """What triggered a pipeline; None = nothing, or not known."""

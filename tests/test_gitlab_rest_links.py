@@ -1,0 +1,107 @@
+"""What triggered a pipeline, by the REST API: no page of a pipeline tells, only the bridges of the other one do."""
+
+from __future__ import annotations
+
+import pytest
+from trio.testing import MockClock
+
+from agent.errors import CollectError
+from agent.sources.gitlab.objects import Project, Upstream
+from agent.sources.gitlab.rest import MAX_WAITS, RestReader
+from tests.gitlab_rest import NOW, SHOP, GitLab, Run, options
+
+pytestmark = pytest.mark.anyio
+TILL = Project(8, "acme/till")
+RELEASE = Upstream("acme/shop", "main", "release", "branch", 1)
+
+
+@pytest.fixture
+def anyio_backend() -> object:
+    return ("trio", {"clock": MockClock(autojump_threshold=0)})
+
+
+def downstream(**keys: int) -> Run:
+    return Run(2, source="pipeline", project=8, created=NOW - 40, updated=keys.get("updated", NOW - 5))
+
+
+async def test_what_a_pipeline_triggers_while_it_goes_on_unchanged_is_found() -> None:
+    upstream = Run(1, status="running", updated=NOW - 300)
+    gitlab = GitLab(upstream)
+    reader = RestReader(gitlab, options())
+    await reader.changed([SHOP, TILL], NOW - 400)
+    upstream.triggers.append(("release", downstream()))
+    gitlab.runs.append(upstream.triggers[0][1])
+
+    found = await reader.changed([SHOP, TILL], NOW - 50)
+
+    assert [(one.id, one.upstream) for one in found.pipelines[8]] == [(2, RELEASE)]
+    assert found.pipelines[7] == []
+
+
+async def test_a_pipeline_waits_for_what_triggered_it_where_that_cannot_be_read_at_the_moment() -> None:
+    down = downstream()
+    gitlab = GitLab(Run(1, triggers=[("release", down)]), down)
+    gitlab.more["/projects/7/pipelines"] = CollectError("status", "HTTP 502")
+    reader = RestReader(gitlab, options())
+    first = await reader.changed([SHOP, TILL], 0)
+    del gitlab.more["/projects/7/pipelines"]
+    second = await reader.changed([SHOP, TILL], 0)
+
+    assert (first.pipelines, first.failed[8].kind) == ({}, "upstream")
+    assert [one.upstream for one in second.pipelines[8]] == [RELEASE]
+
+
+async def test_a_pipeline_does_not_wait_for_what_is_out_of_sight() -> None:
+    reader = RestReader(GitLab(Run(1), downstream()), options())
+
+    found = await reader.changed([SHOP, TILL], 0)
+
+    assert [(one.id, one.upstream) for one in found.pipelines[8]] == [(2, None)]
+
+
+async def test_a_pipeline_does_not_wait_forever() -> None:
+    gitlab = GitLab(downstream())
+    gitlab.more["/projects/7/pipelines"] = CollectError("status", "HTTP 502")
+    reader = RestReader(gitlab, options())
+
+    brought = [8 in (await reader.changed([SHOP, TILL], 0)).pipelines for _ in range(MAX_WAITS + 2)]
+
+    assert brought == [False] * MAX_WAITS + [True, True]
+
+
+async def test_where_a_few_projects_are_asked_their_pipelines_wait_for_the_others() -> None:
+    down = downstream()
+    gitlab = GitLab(Run(1, triggers=[]), down)
+    reader = RestReader(gitlab, options())
+    others = [Project(number, f"acme/p{number}") for number in (20, 21, 22)]
+    await reader.changed([SHOP, TILL, *others], NOW)
+    gitlab.runs[0].triggers.append(("release", down))
+    few = await reader.changed([TILL], NOW - 100)
+    all_of_them = await reader.changed([SHOP, TILL, *others], NOW - 200)
+
+    assert few.pipelines == {}
+    assert [one.upstream for one in all_of_them.pipelines[8]] == [RELEASE]
+
+
+async def test_an_unfinished_pipeline_is_brought_whatever_triggered_it() -> None:
+    down = downstream()
+    down.status = "running"
+    gitlab = GitLab(down)
+    gitlab.more["/projects/7/pipelines"] = CollectError("status", "HTTP 502")
+
+    found = await RestReader(gitlab, options()).changed([SHOP, TILL], 0)
+
+    assert [one.status for one in found.pipelines[8]] == ["running"]
+
+
+async def test_a_search_that_fails_leaves_its_project_for_the_next_poll() -> None:
+    child = Run(2, source="parent_pipeline", updated=NOW)
+    gitlab = GitLab(Run(1, updated=NOW - 400, triggers=[("deploy", child)]), child)
+    gitlab.more["/projects/7/pipelines/1/bridges"] = CollectError("status", "HTTP 502")
+    reader = RestReader(gitlab, options())
+    first = await reader.changed([SHOP], NOW - 10)
+    del gitlab.more["/projects/7/pipelines/1/bridges"]
+    second = await reader.changed([SHOP], NOW - 10)
+
+    assert (first.pipelines, list(first.failed)) == ({}, [7])
+    assert [one.upstream for one in second.pipelines[7]] == [Upstream("acme/shop", "main", "deploy", "branch", 1)]
