@@ -214,6 +214,15 @@ async def test_the_truth_is_there_for_who_asks() -> None:
     assert (await ask.client.get("/_truth", params={"since": str(ask.world.end + 1)})).json()["jobs"] == 0
 
 
+async def test_how_the_world_stands_is_there_for_who_asks() -> None:
+    world = flat(2, 3, 1)
+    found = (await Asking(world, world.end).client.get("/_standing")).json()
+
+    assert {"family": "pipeline_id", "labels": {"kind": "branch", "project": "load/p00001", "ref": "main"}} in [
+        {key: value for key, value in each.items() if key != "value"} for each in found
+    ]
+
+
 async def test_graphql_is_there_too() -> None:
     ask = Asking(flat(2, 3, 4))
     query = {"query": "{projects(first:5){nodes{id}}}"}

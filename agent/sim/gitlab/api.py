@@ -1,7 +1,7 @@
 """A world as GitLab's REST and GraphQL APIs: pages, tokens, roles, rate limits, versions, and trouble by script.
 
 `GitlabApi(world, clock)` is an ASGI app. It shows what is known at `clock()`. Beside GitLab's paths there are
-`/_truth?since=&until=`, `/_requests`, `/_world`, and to `POST` to: `/_forget` (the requests) and `/_now?to=`.
+`/_truth?since=&until=`, `/_standing`, `/_requests`, `/_world`, and to `POST` to: `/_forget` (the requests), `/_now?to=`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from agent.sim.gitlab.limits import Limits, none
 from agent.sim.gitlab.places import Token, World
 from agent.sim.gitlab.profile import EE_18, Profile
 from agent.sim.gitlab.routes import Route, routes
+from agent.sim.gitlab.standing import standing
 from agent.sim.gitlab.truth import truth
 
 MAX_KEPT = 10_000
@@ -198,6 +199,9 @@ class GitlabApi:
         if path == "/_truth":
             since, until = (float(query.get(name, default)) for name, default in (("since", "0"), ("until", "inf")))
             return JSONResponse(truth(world, since, until).as_json())
+        if path == "/_standing":
+            values = standing(world, self._clock()).items()
+            return JSONResponse([{"family": name, "labels": dict(labels), "value": value} for (name, labels), value in values])
         if path == "/_requests":
             counts = [{"resource": name, "status": status, "count": count} for (name, status), count in self.counts.items()]
             last = [asked._asdict() for asked in list(self.requests)[-100:]]
@@ -211,7 +215,9 @@ class GitlabApi:
             self._set_clock(float(query["to"]))
         if path in ("/_world", "/_now"):
             return JSONResponse({"seed": world.seed, "start": world.start, "end": world.end, "now": self._clock()})
-        return JSONResponse({"message": "there are /_truth?since=&until=, /_requests, /_world, POST /_forget and /_now?to="}, 404)
+        return JSONResponse(
+            {"message": "there are /_truth?since=&until=, /_standing, /_requests, /_world, POST /_forget, POST /_now?to="}, 404
+        )
 
 
 def _secret(request: Request) -> str:

@@ -19,6 +19,7 @@ MAX_COUNTED = 10_000
 """Lists of more tell no totals."""
 MAX_OFFSET = 50_000
 """Of lists that can be paged by key instead."""
+MAX_DIGITS = 20
 Json = dict[str, Any]
 Thing = TypeVar("Thing")
 OFFSET_MESSAGE = (
@@ -126,7 +127,7 @@ def whole(call: Call, name: str, default: int) -> int:
     text = call.query.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) < MAX_DIGITS):
         raise RequestError(400, {"error": f"{name} is invalid"})
     if int(text) < 1:
         raise RequestError(400, {"error": f"{name} does not have a valid value"})
@@ -156,6 +157,6 @@ def moment(call: Call, name: str) -> float | None:
         return None
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError as error:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
         raise RequestError(400, {"error": f"{name} is invalid"}) from error
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
