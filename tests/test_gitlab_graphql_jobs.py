@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import httpx
 import pytest
 from trio.testing import MockClock
@@ -204,6 +205,7 @@ async def test_questions_grow_while_answers_come_quickly() -> None:
     instance = Instance(*(project(number, [with_jobs(number, 50)]) for number in range(1, many + 1)))
     sizes: list[int] = []
     instance.seconds = lambda data: sizes.append(jobs_in(data)) or 0.1  # type: ignore[func-returns-value]
+    await anyio.sleep(1000)
 
     found = await reader(instance, max_concurrent_requests=1).jobs(
         {known(number): [seen(number)] for number in range(1, many + 1)}

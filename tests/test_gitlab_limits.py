@@ -82,6 +82,12 @@ async def test_retry_after_is_kept_to(instance: Instance) -> None:
     assert await waited(instance, httpx.Response(429, text="Retry later\n", headers={"retry-after": "37"})) == 37
 
 
+async def test_retry_after_may_be_a_date(instance: Instance) -> None:
+    headers = {"retry-after": "Mon, 21 Sep 2026 13:00:50 GMT", "date": DATE}
+
+    assert await waited(instance, httpx.Response(429, text="Retry later\n", headers=headers)) == 30
+
+
 async def test_without_a_word_of_how_long_the_end_of_the_minute_is_waited_for(instance: Instance) -> None:
     body = {"message": {"error": "This endpoint has been requested too many times. Try again later."}}
 
@@ -162,7 +168,22 @@ async def test_no_more_is_asked_until_the_reset_than_is_left(instance: Instance)
     assert max(arrived) < 41
 
 
+def test_requests_under_way_count_before_they_are_answered() -> None:
+    limits = Limits(10.0, 10.0)
+    limits.answered("/x", 200, {"ratelimit-remaining": "5", "ratelimit-reset": "60"}, 0.0, "", 100.0, 100.1)
+
+    for _ in range(3):
+        limits.reserve(100.2)
+    assert limits.standing == (2.0, 60.0)
+    limits.answered("/x", 200, {"ratelimit-remaining": "4", "ratelimit-reset": "60"}, 0.0, "", 100.0, 100.3)
+    assert limits.standing == (2.0, 60.0)
+    limits.answered("/x", 200, {"ratelimit-remaining": "9", "ratelimit-reset": "120"}, 60.0, "", 160.0, 160.1)
+
+    assert limits.standing == (9.0, 120.0)
+
+
 async def test_a_limit_of_an_hour_leaves_room_for_a_burst(instance: Instance) -> None:
+    await anyio.sleep(10_000)
     asking = client(instance, max_requests_per_second=10.0, burst_requests_per_second=20.0, max_concurrent_requests=100)
     instance.headers = {"date": DATE, "ratelimit-remaining": "7200", "ratelimit-reset": "1789999220"}
     await asking.get(THINGS)
@@ -279,7 +300,7 @@ async def test_clear_words_take_one_refusal(instance: Instance) -> None:
 
     await refused(asking)
 
-    assert "tried again at" in await refused(asking, "/groups")
+    assert "tried again at 14:14:20 UTC" in await refused(asking, "/groups")
     assert len(instance.requests) == 1
 
 
