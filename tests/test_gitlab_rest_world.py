@@ -259,6 +259,17 @@ def _told_by_both(found: Any) -> Any:
     return found._replace(upstream=found.upstream._replace(pipeline=0), merge_request_state=state)
 
 
+async def test_a_project_that_was_renamed_is_found_by_the_name_it_had(world: World) -> None:
+    moved = next(project for project in world.projects if len(project.places) > 1 and not project.archived)
+    old = moved.places[0].full_path
+    async with staged(world, 2.0) as stage:
+        named = options(projects=[{"name": old}], wildcards=[])
+        listed = await Discovery(stage.api, named, lambda: stage.now).projects()
+
+    assert {number: project.path for number, (project, _) in listed.projects.items()} == {moved.id: moved.path_at(stage.now)}
+    assert moved.path_at(stage.now) != old
+
+
 async def test_tiers_are_told_for_each_namespace(world: World) -> None:
     async with staged(world, 0.5) as stage:
         tiers = Tiers(stage.api, options(), lambda: stage.now)
