@@ -38,6 +38,20 @@ async def test_what_a_pipeline_triggers_while_it_goes_on_unchanged_is_found() ->
     assert found.pipelines[7] == []
 
 
+async def test_what_triggered_a_pipeline_is_looked_for_until_it_ends() -> None:
+    upstream, down = Run(1, status="running", updated=NOW - 300), downstream()
+    down.status = "running"
+    gitlab = GitLab(upstream, down)
+    reader = RestReader(gitlab, options())
+    await reader.changed([SHOP, TILL], NOW - 400)
+    upstream.triggers.append(("release", down))
+    down.status, down.updated = "success", NOW
+
+    found = await reader.changed([SHOP, TILL], NOW - 50)
+
+    assert [(one.status, one.upstream) for one in found.pipelines[8]] == [("success", RELEASE)]
+
+
 async def test_a_pipeline_waits_for_what_triggered_it_where_that_cannot_be_read_at_the_moment() -> None:
     down = downstream()
     gitlab = GitLab(Run(1, triggers=[("release", down)]), down)

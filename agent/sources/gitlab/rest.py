@@ -242,13 +242,13 @@ class RestReader:
         """A pipeline counts once: where other projects were not read, what triggered it may be there, at the next poll."""
         for project in projects:
             for pipeline in found.pipelines.get(project.id, ()):
-                if not self._details.is_orphan(pipeline):
+                if not pipeline.is_final or not self._details.is_orphan(pipeline):
                     continue
                 self._waits[pipeline.id] += 1
                 if is_whole or self._waits[pipeline.id] > MAX_WAITS:
                     del self._waits[pipeline.id]
                     self._details.give_up(pipeline)
-                elif pipeline.is_final:
+                else:
                     text = f"what triggered pipeline {pipeline.id} is not known yet; the project is read at the next poll"
                     found.failed[project.id] = CollectError("upstream", text)
         for number in found.failed:
