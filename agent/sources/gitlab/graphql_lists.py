@@ -161,7 +161,7 @@ class Lists:
             more: list[_Page] = []
             path = reading.found.paths.get(page.project.id, page.project.path)
             self._page(found, page.project, path, page.listing, page.number, reading, more)
-            if more and page.number >= MAX_PAGES:
+            if more and page.number + 1 >= MAX_PAGES:
                 reading.failed(page.project.id, CollectError("size", f"{page.project.path}: more than {MAX_PAGES} pages"))
                 return ()
             return more
