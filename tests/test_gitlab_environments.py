@@ -158,6 +158,7 @@ async def test_a_project_in_which_something_happens_is_asked_once_more_afterward
     world = World(deployment(5))
     cursor = (await world.environments.collect(None)).cursor
     world.stir()
+    await anyio.sleep(10)
     asked = []
     for _ in range(4):
         world.gitlab.asked.clear()
