@@ -183,6 +183,16 @@ async def test_jobs_that_may_not_be_seen_fail_that_pipeline_alone() -> None:
     assert ids(found[8]) == [8000]
 
 
+async def test_jobs_that_an_error_took_the_place_of_are_asked_for_again_and_then_counted() -> None:
+    instance = Instance(project(1, [pipeline(7, jobs=[job(70), job(71, createdAt=None)])]))
+    asking = reader(instance)
+
+    found = await asking.jobs({known(1): [seen(7)]})
+
+    assert (ids(found[7]), asking.malformed) == ([70], {"job": 1})
+    assert len(instance.requests) == 3
+
+
 async def test_a_pipeline_without_jobs_has_none() -> None:
     instance = Instance(project(1, [pipeline(7)]))
 

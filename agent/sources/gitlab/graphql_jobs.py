@@ -166,7 +166,7 @@ class Jobs:
                 for found in nodes_of(node.get(alias)):
                     wanted = left.get(_pipeline_id(found))
                     page = found.get("jobs") if wanted else None
-                    if wanted is None or not isinstance(page, dict) or not isinstance(page.get("nodes"), list):
+                    if wanted is None or not _is_whole(page):
                         continue
                     del left[wanted.pipeline]
                     answers.add(wanted, page)
@@ -231,6 +231,12 @@ class Jobs:
 
         pages, answers.pages = answers.pages, []
         await spread(pages, lambda todo: [todo.popleft()], ask, failed, self._at_once)
+
+
+def _is_whole(page: Any) -> bool:
+    """Whether no error took the place of anything."""
+    nodes = page.get("nodes") if isinstance(page, dict) else None
+    return isinstance(nodes, list) and None not in nodes
 
 
 def _is_child(pipeline: Pipeline) -> bool:
