@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from trio.testing import MockClock
 
@@ -101,6 +102,26 @@ async def test_a_pipeline_by_id_that_could_not_be_read_is_not_taken_for_gone() -
 
     assert isinstance(found[7], CollectError)
     assert found[7].kind == "timeout"
+
+
+async def test_each_pipeline_by_id_has_the_error_that_is_about_it() -> None:
+    instance = Instance(project(1, [pipeline(7), pipeline(8), pipeline(9)]))
+    asking = reader(instance)
+    await asking.changed([known(1)], NOW)
+    shown = {**pipeline(7), "jobs": None}
+    body = {
+        "data": {
+            "r1": {"nodes": [{"id": "gid://gitlab/Project/1", "fullPath": "acme/shop-1", "p7": shown, "p8": None, "p9": None}]}
+        },
+        "errors": [{"message": "not you", "path": ["r1", "nodes", 0, "p8"]}, {"message": "x", "path": ["r2"]}],
+    }
+    instance.script["/api/graphql"] = [httpx.Response(200, json=body)]
+
+    found = await asking.pipelines({known(1): [7, 8, 9]})
+
+    assert getattr(found[7], "id", None) == 7
+    assert "not you" in str(found[8])
+    assert found[9] is None
 
 
 def report(count: int) -> dict[str, object]:

@@ -21,7 +21,7 @@ from agent.sources.gitlab.graphql_named import Wanted, grouped, jobs_in
 from agent.sources.gitlab.nodes import PIPELINE, JobReader, cursor_of, id_of, moment_text, nodes_of
 from agent.sources.gitlab.objects import Job, Pipeline, Project
 from agent.sources.gitlab.parsed import MalformedError
-from agent.sources.gitlab.queries import JOB_LISTS_AT_ONCE, MAX_PROJECTS, Queries, project_gid
+from agent.sources.gitlab.queries import JOB_LISTS_AT_ONCE, MAX_COST, MAX_PROJECTS, Queries, project_gid
 
 FIRST_JOBS = 1000
 """Jobs that are expected of the first question; there is no telling yet how fast this instance is."""
@@ -150,7 +150,7 @@ class Jobs:
 
     def _fits(self, queries: Queries, taken: Sequence[_Slice]) -> bool:
         kinds = {_is_child(one.pipelines[0]) for one in taken}
-        return queries.fits(len(taken), min(queries.page, _longest(taken) + MORE_PIPELINES), len(kinds))
+        return queries.cost(len(taken), min(queries.page, _longest(taken) + MORE_PIPELINES), len(kinds)) <= MAX_COST
 
     def _expected(self, taken: Sequence[_Slice]) -> float:
         return self._each * sum(len(one.pipelines) for one in taken)

@@ -38,8 +38,9 @@ def node_of(result: Result, wanted: Wanted) -> Json | CollectError | None:
     found = project.get(name) if project else None
     if isinstance(found, dict):
         return found
-    if any(_covers(error, at) for error in result.errors):
-        return error_at(result.errors, at[:1], what)
+    blamed = [error for error in result.errors if _covers(error, at)]
+    if blamed:
+        return error_at(blamed, (), what)
     if project is None:
         return CollectError("missing", f"{wanted.project.path}: it is gone, or may not be seen with this token")
     return None

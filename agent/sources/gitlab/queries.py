@@ -189,10 +189,11 @@ class Queries:
         )
         return self._over_projects("", inside)
 
-    def fits(self, projects: int, pipelines: int, lists: int) -> bool:
-        """Whether GitLab takes `jobs` for so many projects and pages of so many pipelines, one or two lists of each."""
-        one = page_of(pipelines, plain(1, self._jobs_cost()))
-        return page_of(projects, plain(1, 1, one * lists)) <= MAX_COST
+    def cost(self, projects: int, pipelines: int, lists: int) -> int:
+        """What `jobs` costs for so many projects and pages of so many pipelines, one or two lists of each."""
+        words = self._job.replace("{", " ").replace("}", " ").split()
+        jobs = page_of(self.page, plain(len(words)), plain(2))
+        return page_of(projects, plain(1, 1, page_of(pipelines, plain(1, jobs)) * lists))
 
     def jobs_of(self, wanted: Mapping[int, Sequence[int]]) -> str:
         """The first jobs of pipelines by id, by project."""
@@ -205,10 +206,6 @@ class Queries:
 
     def _jobs(self, after: str) -> str:
         return f"jobs(first:{self.page}{self._builds}{after}){{nodes{{{self._job}}}{_PAGE_INFO}}}"
-
-    def _jobs_cost(self) -> int:
-        words = self._job.replace("{", " ").replace("}", " ").split()
-        return page_of(self.page, plain(len(words)), plain(2))
 
     # -- pipelines by id -------------------------------------------------------------------------------------
 
