@@ -7,12 +7,12 @@ import math
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import httpx
@@ -20,7 +20,7 @@ import httpx
 from agent.sim.github import world
 from agent.sim.github.faults import Shipment
 from agent.sim.github.sender import Sender
-from agent.sim.github.truth import Key, Truth
+from agent.sim.github.truth import Key
 from agent.sim.github.truth import truth as truth_of
 from tests import servers
 from tests.agents import COMMAND, clean_env, with_listener
@@ -28,6 +28,8 @@ from tests.agents import COMMAND, clean_env, with_listener
 SECRET = "It's a secret"
 WINDOW = "6h"
 HISTOGRAM_PARTS = ("_bucket", "_sum", "_count")
+NOT_COUNTED = "job_cost|jobs.*|workflow_runs|webhook.*|events_ignored.*|invalid.*|api.*"
+"""Metrics of the source, without its prefix, that the ledger does not feed."""
 DAY = 86_400
 CONNECTIONS = 16
 HASTE = 300.0
@@ -35,6 +37,17 @@ STARTED_SECONDS = 8
 """Until the hasty world begins: the agent runs by then, for what was before its first start does not count."""
 SHOWN_SECONDS = 15.0
 """VictoriaMetrics shows what it has taken a second or two later."""
+
+
+Bounds = Sequence[float] | Callable[[str], Sequence[float]]
+"""Those of every histogram, or of the family of that name."""
+
+
+class Totals(Protocol):
+    """What a world knows of itself."""
+
+    counters: dict[Key, float]
+    histograms: dict[Key, list[float]]
 
 
 def recent(seed: int, *, repositories: int, jobs: int) -> world.World:
@@ -144,25 +157,25 @@ def delivered(lives: Lives, sender: Sender, shipments: Sequence[Shipment], kills
     anyio.run(main)
 
 
-def stored(receiver: servers.VictoriaMetrics, expression: str) -> dict[Key, float]:
+def stored(receiver: servers.VictoriaMetrics, expression: str, prefix: str, others: str) -> dict[Key, float]:
     """What a query with METRIC for the metric says of everything of the source, job and instance left out."""
-    others = "job_cost|jobs.*|workflow_runs|webhook.*|events_ignored.*|invalid.*|api.*"
-    selector = f'{{__name__=~"github_.+",__name__!~"github_({others})"}}'
+    selector = f'{{__name__=~"{prefix}.+",__name__!~"{prefix}({others})"}}'
     query = {"query": f"{expression.replace('METRIC', selector)} keep_metric_names", "time": str(int(time.time()) + 1)}
     httpx.get(f"{receiver.url}/internal/force_flush", timeout=60.0).raise_for_status()
     answer = httpx.get(f"{receiver.url}/api/v1/query", params=query, timeout=60.0).raise_for_status().json()
     found = {}
     for series in answer["data"]["result"]:
         labels = {name: value for name, value in series["metric"].items() if name not in ("__name__", "job", "instance")}
-        found[series["metric"]["__name__"].removeprefix("github_"), tuple(sorted(labels.items()))] = float(series["value"][1])
+        found[series["metric"]["__name__"].removeprefix(prefix), tuple(sorted(labels.items()))] = float(series["value"][1])
     return found
 
 
-def expected(truth: Truth, bounds: Sequence[float]) -> dict[Key, float]:
+def expected(truth: Totals, bounds: Bounds) -> dict[Key, float]:
     """The world's own totals, series by series as they are sent."""
     found = dict(truth.counters)
     for (family, labels), row in truth.histograms.items():
-        for bound, count in zip([*bounds, math.inf], row, strict=False):
+        of_family = bounds(family) if callable(bounds) else bounds
+        for bound, count in zip([*of_family, math.inf], row, strict=False):
             le = "+Inf" if bound == math.inf else f"{bound:g}"
             found[f"{family}_bucket", tuple(sorted((*labels, ("le", le))))] = count
         found[f"{family}_count", labels], found[f"{family}_sum", labels] = row[-2], row[-1]
@@ -178,7 +191,9 @@ def differences(mine: Mapping[Key, float], true: Mapping[Key, float]) -> list[st
     )
 
 
-def proven(receiver: servers.VictoriaMetrics, truth: Truth, bounds: Sequence[float]) -> list[str]:
+def proven(
+    receiver: servers.VictoriaMetrics, truth: Totals, bounds: Bounds, prefix: str = "github_", others: str = NOT_COUNTED
+) -> list[str]:
     """What is wrong with the last values and with their increase, once the receiver shows what it has taken."""
     true = expected(truth, bounds)
     wrong: list[str] = []
@@ -187,7 +202,7 @@ def proven(receiver: servers.VictoriaMetrics, truth: Truth, bounds: Sequence[flo
         wrong[:] = [
             f"{function}: {difference}"
             for function in ("last_over_time", "increase")
-            for difference in differences(stored(receiver, f"{function}(METRIC[{WINDOW}])"), true)
+            for difference in differences(stored(receiver, f"{function}(METRIC[{WINDOW}])", prefix, others), true)
         ]
         return not wrong
 

@@ -15,6 +15,7 @@ from agent.errors import CollectError
 from agent.model import Collected, Delivery, Family, Poller, Update
 from agent.plugin import Context
 from agent.sources.gitlab.api import Gitlab, connect
+from agent.sources.gitlab.cases import Cases
 from agent.sources.gitlab.discover import Discovery
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.environments import Environments, Watched
@@ -25,6 +26,7 @@ from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.own import SCOPE, Stopwatch, requests
 from agent.sources.gitlab.present import Present
 from agent.sources.gitlab.readers import Either
+from agent.sources.gitlab.reports import CaseReader
 from agent.sources.gitlab.rest import RestReader
 from agent.sources.gitlab.survey import Survey
 from agent.sources.gitlab.sync import Sync
@@ -58,6 +60,8 @@ class _Asking:
     sync: Sync
     environments: Environments
     tiers: Tiers
+    cases: Cases | None
+    """None = single test cases are not wanted."""
 
 
 class GitlabSource:
@@ -120,9 +124,14 @@ class GitlabSource:
         discovery, rest = Discovery(api, options, clock), RestReader(api, options)
         reader = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else rest
         survey = Survey(reader, discovery, self._engine, options)
-        sync = Sync(self._name, reader, survey, self._engine, options, self._context)
+        reports, cases = options.collectors.test_reports, None
+        if reports.enabled and reports.include_test_cases:
+            asker = CaseReader(api, options.max_concurrent_requests)
+            cases = Cases(asker, self._host, options, self._families, self._engine)
+        sync = Sync(self._name, reader, survey, self._engine, options, self._context, cases)
         environments = Environments(api, self._host, options, self._families, self._watched, clock)
-        return _Asking(api, discovery, rest, survey, sync, environments, Tiers(api, options, clock))
+        tiers = Tiers(api, options, clock)
+        return _Asking(api, discovery, rest, survey, sync, environments, tiers, cases)
 
     def _watched(self) -> list[Watched]:
         """The projects whose environments are read."""
@@ -139,6 +148,8 @@ class GitlabSource:
         if collectors.pipelines.enabled:
             collect = self._watch.timed(PIPELINES, asking.sync.collect)
             yield Poller(PIPELINES, collectors.pipelines.interval_seconds, collect, ASKING_SECONDS, durable=True)
+        if collectors.pipelines.enabled and asking.cases is not None:
+            yield Poller("test_cases", collectors.test_reports.interval_seconds, self._collect_cases)
         if collectors.environments.enabled and collectors.pipelines.enabled:
             collect = self._watch.timed(ENVIRONMENTS, self._collect_environments)
             yield Poller(ENVIRONMENTS, collectors.environments.interval_seconds, collect, ASKING_SECONDS, durable=True)
@@ -151,6 +162,12 @@ class GitlabSource:
         if not self._asking.survey.begun.is_set():
             raise CollectError("timeout", "it is not known yet which projects there are; see the poller pipelines")
         return await self._asking.environments.collect(cursor)
+
+    async def _collect_cases(self, _cursor: object) -> Collected:
+        """What single test cases came to last."""
+        assert self._asking is not None, "it is no poller without"
+        cases, known = self._asking.cases, self._asking.survey.projects
+        return Collected() if cases is None else cases.present(known, self._context.clock())
 
     async def _collect_tiers(self, _cursor: object) -> Collected:
         """Tiers of namespaces, and which collectors are on."""
@@ -175,7 +192,13 @@ class GitlabSource:
         if self._asking is not None:
             api, survey = self._asking.api, self._asking.survey
             asking = self._asking
-            for found in (api.malformed, asking.discovery.malformed, asking.rest.malformed, asking.environments.malformed):
+            for found in (
+                api.malformed,
+                asking.discovery.malformed,
+                asking.rest.malformed,
+                asking.environments.malformed,
+                asking.cases.malformed if asking.cases else {},
+            ):
                 malformed.update(found)
             yield from requests(api.calls, families, now)
             yield Update(families.projects_tracked, (), len(survey.projects), now, SCOPE)

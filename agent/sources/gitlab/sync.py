@@ -17,6 +17,7 @@ from agent.errors import CollectError
 from agent.model import Collected
 from agent.net.words import escaped
 from agent.plugin import Context
+from agent.sources.gitlab.cases import Cases
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.memory import Gathered, Memory
 from agent.sources.gitlab.objects import Job, Pipeline, Project
@@ -42,8 +43,18 @@ MAX_PROBLEMS = 5
 class Sync:
     """A durable poller's collect. `name` is the source's."""
 
-    def __init__(self, name: str, reader: Reader, survey: Survey, engine: Engine, options: Options, context: Context) -> None:
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        survey: Survey,
+        engine: Engine,
+        options: Options,
+        context: Context,
+        cases: Cases | None = None,
+    ) -> None:
         self._name = name
+        self._cases = cases
         self._reader = reader
         self._survey = survey
         self._engine = engine
@@ -130,11 +141,15 @@ class Sync:
                 raise
             gathered.problems.append(str(error))
             return False
+        before = len(gathered.observations)
         for project, pipelines in wanted.items():
             self._count(project, pipelines, jobs, now, gathered)
             if not memory.todo.get(project.id):
                 memory.reached(project.id)
         await self._reports(wanted)
+        if self._cases is not None:
+            counted = {one.key for one in gathered.observations[before:]}
+            gathered.observations += await self._cases.take(wanted, counted, self._survey.projects)
         return True
 
     async def _jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> Mapping[int, list[Job] | CollectError]:
