@@ -16,6 +16,7 @@ import httpx
 
 from agent.sim.gitlab import world
 from agent.sim.gitlab.flat import TOKEN
+from agent.sim.gitlab.places import Group, World
 from agent.sim.gitlab.rules import CASE_SECONDS, JOB_SECONDS, PIPELINE_SECONDS
 from agent.sim.gitlab.truth import Truth, truth
 from tests import servers
@@ -42,7 +43,7 @@ STATES = (
 
 
 def configured(
-    receiver: servers.VictoriaMetrics, state: Path, url: str, groups: Sequence[world.Group], **source: Any
+    receiver: servers.VictoriaMetrics, state: Path, url: str, groups: Sequence[Group], **source: Any
 ) -> dict[str, Any]:
     """An agent that reads every group and user there is, and sends what it counts to `receiver`."""
     owners = [{"name": group.path, "kind": "user" if group.is_user else "group"} for group in groups if group.parent is None]
@@ -73,7 +74,7 @@ class Hasty:
     """A simulated GitLab as a process, in which hours pass in seconds, beginning soon."""
 
     url: str
-    here: world.World
+    here: World
 
     def true(self, until: float) -> Truth:
         """What is to be counted by then, of the projects there are at the beginning: others are found half an hour later."""
