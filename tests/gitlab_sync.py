@@ -115,6 +115,7 @@ class Server:
     """Projects and their pipelines as they are now; asked by the sync as a reader and as a discovery."""
 
     clock: Callable[[], float]
+    together: int = 1
     projects_by_id: dict[int, Project] = field(default_factory=dict)
     pipelines_of: dict[int, list[Pipeline]] = field(default_factory=dict)
     jobs_of: dict[int, list[Job]] = field(default_factory=dict)

@@ -22,6 +22,8 @@ class Api:
         self.kind = kind
         self.asked = 0
 
+    together = 10
+
     async def changed(self, projects: object, after: int) -> Found:
         self.asked += 1
         if self.kind:

@@ -7,7 +7,7 @@ import pytest
 from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
-from agent.sources.gitlab.survey import FOLLOW_SECONDS, HEADS_SECONDS, RETRY_SECONDS
+from agent.sources.gitlab.survey import FOLLOW_SECONDS, HEADS_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, job, pipeline
 
 pytestmark = pytest.mark.anyio
@@ -225,6 +225,26 @@ async def test_a_quiet_pipeline_that_was_deleted_is_given_up(rig: Rig, wall: Clo
 
     assert rig.engine.lost == [21]
     assert "open:21" not in rig.notes
+
+
+async def test_jobs_of_a_running_pipeline_are_read_again_though_it_does_not_change(rig: Rig, wall: Clock) -> None:
+    wall.now += 600
+    await rig.poll_all()
+    rig.server.jobs_of[21] = [job(210)]
+    wall.now += REFRESH_SECONDS
+
+    assert await rig.poll_all() == ["job:210"]
+
+
+async def test_a_manual_pipeline_is_left_alone_while_it_does_not_change(rig: Rig, wall: Clock) -> None:
+    rig.server.put(2, pipeline(21, "manual", updated=START + 20))
+    await rig.poll_all()
+    wall.now += 600
+    before = rig.server.asked["jobs"]
+
+    await rig.poll_all()
+
+    assert rig.server.asked["jobs"] == before
 
 
 async def test_a_hint_asks_for_its_project_alone(rig: Rig, wall: Clock) -> None:

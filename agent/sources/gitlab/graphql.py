@@ -32,6 +32,9 @@ class GraphqlReader:
     `clock` gives seconds since the epoch.
     """
 
+    together = 1000
+    """Projects that `unfinished` is best asked for at once; what ends while it asks is asked for at the end."""
+
     def __init__(self, api: Gitlab, options: Options, clock: Callable[[], float]) -> None:
         self.malformed: Counter[str] = api.malformed
         """By kind: things in answers that were not what they should be, and were left out."""

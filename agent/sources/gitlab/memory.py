@@ -27,20 +27,35 @@ class Memory:
     """Projects of which something could not be read in full: they stay behind."""
     seen: dict[int, tuple[int, str]] = field(default_factory=dict)
     """By pipeline id: (updated, status) of those that were counted as they are."""
+    open: dict[int, tuple[int, Pipeline]] = field(default_factory=dict)
+    """By id of a pipeline that has not ended: its project, and what it was like when it was last read."""
     looked: dict[int, float] = field(default_factory=dict)
-    """By id of a pipeline that has not ended: when it was last read in full, by the agent's clock."""
+    """By id of a pipeline that has not ended: when its jobs were last read, by the agent's clock."""
 
-    def count(self, pipeline: Pipeline, now: float) -> None:
+    heard: dict[int, float] = field(default_factory=dict)
+    """By id of a pipeline that has not ended: when GitLab last spoke of it, by the agent's clock."""
+
+    def hear(self, pipelines: Sequence[Pipeline], now: float) -> None:
+        """GitLab spoke of these."""
+        for pipeline in pipelines:
+            self.heard.pop(pipeline.id, None)
+            if not pipeline.is_final:
+                self.heard[pipeline.id] = now
+
+    def count(self, project_id: int, pipeline: Pipeline, now: float) -> None:
         """It was read in full and counted as far as it can be."""
         self.seen.pop(pipeline.id, None)
         self.seen[pipeline.id] = (pipeline.updated, pipeline.status)
         self.looked.pop(pipeline.id, None)
+        self.open.pop(pipeline.id, None)
         if not pipeline.is_final:
             self.looked[pipeline.id] = now
+            self.open[pipeline.id] = (project_id, pipeline)
         if len(self.seen) > MAX_SEEN:
             del self.seen[next(iter(self.seen))]
-        if len(self.looked) > MAX_SEEN:
-            del self.looked[next(iter(self.looked))]
+        for held in (self.looked, self.open, self.heard):
+            if len(held) > MAX_SEEN:
+                del held[next(iter(held))]
 
     def reached(self, project_id: int) -> None:
         """Nothing of a project is left to do: it is as far as the others, unless something could not be read."""

@@ -27,6 +27,11 @@ class Found:
 class Reader(Protocol):
     """One instance, asked as one token. Nothing is remembered of what was answered, but how much can be asked at once."""
 
+    @property
+    def together(self) -> int:
+        """How many projects `unfinished` is best asked for at once: what ends while it asks may be overlooked."""
+        ...
+
     async def changed(self, projects: Sequence[Project], after: int) -> Found:
         """Pipelines whose `updated` is at or after that second, children too; any number of projects.
 

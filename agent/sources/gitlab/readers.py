@@ -40,6 +40,11 @@ class Either:
         """Whether the next question goes there."""
         return not 0.0 < self._rest_until - self._clock() <= AGAIN_SECONDS
 
+    @property
+    def together(self) -> int:
+        """See `Reader`."""
+        return (self._graphql if self.uses_graphql else self._rest).together
+
     async def changed(self, projects: Sequence[Project], after: int) -> Found:
         """See `Reader`."""
         return await self._ask(lambda reader: reader.changed(projects, after))

@@ -68,6 +68,9 @@ class RestReader:
     What was read of pipelines is remembered as long as GitLab says that they have not changed.
     """
 
+    together = 10
+    """Projects that `unfinished` is best asked for at once; what ends while it asks may be overlooked."""
+
     def __init__(self, api: Api, options: Options) -> None:
         self._api = api
         self._address = options.url.rstrip("/")

@@ -20,10 +20,12 @@ HEADS_SECONDS = 1800.0
 """How old the list of branches and tags may become."""
 FOLLOW_SECONDS = 900.0
 """After how long without news a pipeline that has not ended is asked for by its number: it may have been deleted."""
+GOING = ("running", "pending", "preparing", "canceling")
+"""Statuses of pipelines whose jobs go on."""
+REFRESH_SECONDS = 60.0
+"""After how long, at the least, their jobs are read again where nothing is said to have changed."""
 FOLLOWED_AT_ONCE = 24
 """Pipelines asked for so at a poll."""
-JOINED_AT_ONCE = 100
-"""Projects whose first reading is asked for together."""
 SINCE = "since:"
 """Notes: from which second on the project of that number is counted."""
 
@@ -85,6 +87,7 @@ class Survey:
         due = [project for project in due if project.id in memory.since]
         dates = await self._ask(due, memory, now, gathered)
         await self._follow(memory, now, gathered)
+        self._refresh(memory, now)
         if not 0 <= now - self._heads_at < HEADS_SECONDS:
             await self._heads(due, memory, now, gathered)
             self._heads_at = now
@@ -128,8 +131,8 @@ class Survey:
     async def _join(self, joined: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
         """Register what has not ended of projects that are new to the agent; one that was just made counts whole."""
         progress, begun = memory.progress, min(memory.since.values(), default=0)
-        for first in range(0, len(joined), JOINED_AT_ONCE):
-            batch = joined[first : first + JOINED_AT_ONCE]
+        for first in range(0, len(joined), self._reader.together):
+            batch = joined[first : first + self._reader.together]
             found = await self._reader.unfinished(batch)
             self._failed(found, now, gathered)
             if found.pipelines and not progress.mark:
@@ -171,6 +174,7 @@ class Survey:
             self.projects = {**self.projects, number: known}
             self._engine.watch(*known, memory.since[number])
         self.confirmed[number] = now
+        memory.hear(found.pipelines[number], now)
         news = [pipeline for pipeline in found.pipelines[number] if self._is_news(pipeline, memory, now)]
         if any(memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status) for pipeline in news):
             self.active[number] = now
@@ -186,12 +190,23 @@ class Survey:
             return False
         return now - memory.looked.get(pipeline.id, 0.0) >= self._jobs.interval_seconds
 
+    def _refresh(self, memory: Memory, now: float) -> None:
+        """Jobs of pipelines that run may end though their pipeline does not change."""
+        age = max(self._jobs.interval_seconds, REFRESH_SECONDS)
+        if not self._jobs.enabled:
+            return
+        for number, (project_id, pipeline) in list(memory.open.items()):
+            if project_id not in memory.since:
+                del memory.open[number]
+            elif pipeline.status in GOING and now - memory.looked.get(number, 0.0) >= age and project_id not in memory.todo:
+                _add(memory, project_id, [pipeline])  # of the others there is newer word, or they come next
+
     async def _follow(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """Ask for pipelines that have not ended, and of which nothing was heard for long, by their numbers."""
         wanted: dict[Project, list[int]] = {}
         left = FOLLOWED_AT_ONCE
         for number, (project, _) in self.projects.items():
-            quiet = [one for one in self._engine.unfinished(number) if now - memory.looked.get(one, 0.0) >= FOLLOW_SECONDS]
+            quiet = [one for one in self._engine.unfinished(number) if now - memory.heard.get(one, 0.0) >= FOLLOW_SECONDS]
             if quiet and number in memory.since and number not in memory.todo and left > 0:
                 wanted[project] = quiet[:left]
                 left -= len(wanted[project])
@@ -200,7 +215,7 @@ class Survey:
         answers = await self._reader.pipelines(wanted)
         for project, numbers in wanted.items():
             for number in numbers:
-                memory.looked[number] = now
+                memory.heard[number] = now
             found = [pipeline for number in numbers if isinstance(pipeline := answers.get(number), Pipeline)]
             _add(memory, project.id, found)
             for number in numbers:

@@ -174,7 +174,7 @@ class Sync:
             read.append(pipeline)
             if own is not None:
                 found[pipeline.id] = own
-            self._memory.count(pipeline, now)
+            self._memory.count(project.id, pipeline, now)
         if read:
             gathered.add(self._engine.take(project.id, read, found, now))
 
