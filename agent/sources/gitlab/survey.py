@@ -186,7 +186,7 @@ class Survey:
         """Whether it is to be read in full: it has changed, or its jobs may have."""
         if memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status):
             return True
-        if pipeline.is_final or not self._jobs.enabled:
+        if pipeline.status not in GOING or not self._jobs.enabled:
             return False
         return now - memory.looked.get(pipeline.id, 0.0) >= self._jobs.interval_seconds
 
