@@ -85,11 +85,11 @@ class Hasty:
                 del totals[key]  # a project in which nothing runs is asked for deployments once an hour
         return found
 
-    def counted(self, agent: str) -> bool:
+    def counted(self, agent: str, busy: float = BUSY_SECONDS) -> bool:
         """Whether all is over for now, and the agent at that address shows as many pipelines and jobs as there were."""
         now = time.time()
         there = _runs(self.true(now + QUIET_SECONDS))
-        if now < self.here.start + BUSY_SECONDS or _runs(self.true(now - QUIET_SECONDS)) != there:
+        if now < self.here.start + busy or _runs(self.true(now - QUIET_SECONDS)) != there:
             return False
         lines = httpx.get(f"{agent}/metrics?source=gitlab", timeout=10.0).text.splitlines()
         shown = sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(r"age_(pipeline|job)_run_count\{", line))
@@ -125,14 +125,14 @@ def wrong(receiver: servers.VictoriaMetrics, true: Truth) -> list[str]:
     return proven(receiver, true, bounds, "age_", STATES)
 
 
-def watched(lives: Lives, gitlab: Hasty, kills: int, seed: int) -> None:
+def watched(lives: Lives, gitlab: Hasty, kills: int, seed: int, busy: float = BUSY_SECONDS) -> None:
     """Run the agent until all is counted, killed so many times in between; at the end it stops in order."""
     random, start = Random(seed), gitlab.here.start
-    moments = sorted(start + random.uniform(0, BUSY_SECONDS) for _ in range(kills))
+    moments = sorted(start + random.uniform(0, busy) for _ in range(kills))
     for moment in moments:
         with lives.life() as process:
             time.sleep(max(0.0, moment - time.time()))
             process.popen.kill()
     with lives.life() as process:
-        servers.eventually(lambda: gitlab.counted(lives.url), "everything is counted", COUNTED_SECONDS)
+        servers.eventually(lambda: gitlab.counted(lives.url, busy), "everything is counted", COUNTED_SECONDS)
         process.terminate()

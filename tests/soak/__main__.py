@@ -18,6 +18,7 @@ from tests.killed import kill_many
 from tests.real_outage import outage
 from tests.soak.faults import soak
 from tests.soak.github import week_behind_nat, week_of_webhooks
+from tests.soak.gitlab import kills_of_gitlab, week_of_gitlab
 
 AGENTS = 5
 Proof = Callable[[Path], tuple[str, list[str]]]
@@ -80,6 +81,8 @@ def main() -> int:
     parser.add_argument(
         "--github-kills", type=int, default=30, help="times an agent is killed in a week of webhooks; -1 = no week"
     )
+    parser.add_argument("--gitlab-projects", type=int, default=1000, help="of which a week is observed; 0 = none")
+    parser.add_argument("--gitlab-kills", type=int, default=20, help="times an agent that reads GitLab is killed; 0 = none")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of everything random")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
@@ -92,6 +95,11 @@ def main() -> int:
         proofs["github-webhooks"] = partial(week_of_webhooks, kills=given.github_kills, seed=given.seed)
         proofs["github-api"] = partial(week_behind_nat, way="api", seed=given.seed)
         proofs["github-deliveries"] = partial(week_behind_nat, way="deliveries", seed=given.seed)
+    if given.gitlab_projects:
+        proofs["gitlab-polls"] = partial(week_of_gitlab, way="polls", projects=given.gitlab_projects, seed=given.seed)
+        proofs["gitlab-webhooks"] = partial(week_of_gitlab, way="webhooks", projects=given.gitlab_projects, seed=given.seed)
+    if given.gitlab_kills:
+        proofs["gitlab-kills"] = partial(kills_of_gitlab, kills=given.gitlab_kills, seed=given.seed)
     held = [run(name, proof) for name, proof in proofs.items() if proof is not None]
     print(f"soak: {sum(held)} of {len(held)} hold", flush=True)
     return 0 if all(held) else 1

@@ -1,0 +1,70 @@
+"""A simulated GitLab that has been observed for some hours, and what is asked of it then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio
+from trio.testing import MockClock
+
+from agent.sim.gitlab.flat import TOKEN
+from agent.sim.gitlab.objects import Job, Pipeline, PipelineView
+from agent.sim.gitlab.places import Project, World
+from agent.sim.gitlab.world import build
+from tests.gitlab_observed import Observer
+
+HOURS = 6
+OPTIONS: dict[str, Any] = {"metric_prefix": "", "wildcards": [{}]}
+Choice = Callable[[Pipeline], object]
+
+
+def made(projects: int = 24, pipelines: int = 160, seed: int = 5) -> World:
+    """A day's work in six hours."""
+    return build(seed, projects=projects, pipelines=pipelines, seconds=HOURS * 3600, haste=3.0)
+
+
+def observed(world: World, **keys: Any) -> Observer:
+    """All of it, on a virtual clock."""
+
+    async def watch() -> Observer:
+        observer = Observer(world, OPTIONS | keys, step=300)
+        await observer.watch(world.end + 3600)
+        return observer
+
+    return anyio.run(watch, backend="trio", backend_options={"clock": MockClock(autojump_threshold=0)})
+
+
+def total(observer: Observer, family: str, **labels: str) -> float:
+    """What a counter comes to over all series with these labels; "" = without that label. Of a histogram, its count."""
+    counted = dict(observer.tally.counters) | {key: row[-2] for key, row in observer.tally.histograms.items()}
+    asked = [(dict(pairs), value) for (name, pairs), value in counted.items() if name == family]
+    return sum(value for pairs, value in asked if all(pairs.get(name, "") == text for name, text in labels.items()))
+
+
+def read(world: World) -> Iterator[Project]:
+    """The projects that an agent reads which has been told nothing else."""
+    for project in world.projects:
+        if world.tokens[TOKEN].sees(project) and project.builds_enabled and not project.archived:
+            yield project
+
+
+def pipelines(world: World, choice: Choice = lambda _: True) -> list[Pipeline]:
+    """Those of them that are chosen."""
+    return [pipeline for project in read(world) for pipeline in project.pipelines if choice(pipeline)]
+
+
+def end(pipeline: Pipeline) -> PipelineView | None:
+    """How it was when it first ended; None = it has not, or not before it was deleted."""
+    gone = pipeline.deleted_at or float("inf")
+    return next((view for view in pipeline.views if view.is_final and view.updated_at < gone), None)
+
+
+def ended(world: World, choice: Choice = lambda _: True) -> list[Pipeline]:
+    """Those of the chosen ones that came to an end."""
+    return [pipeline for pipeline in pipelines(world, choice) if end(pipeline)]
+
+
+def jobs(world: World, kind: str, choice: Choice = lambda _: True) -> list[Job]:
+    """Jobs or bridges of the pipelines that are chosen."""
+    return [job for pipeline in pipelines(world, choice) for job in pipeline.jobs if job.spec.kind == kind]
