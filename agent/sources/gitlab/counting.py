@@ -65,7 +65,7 @@ class Counting:
     def pipeline(self, place: Place, pipeline: Pipeline) -> Observation:
         """A pipeline at its first end."""
         families, ref = self._families, place.ref(pipeline)
-        own = (place.path, ref, pipeline.kind, labels.source(pipeline.source))
+        own = self._own(place, ref, pipeline)
         ended = (*own, labels.status(pipeline.status))
         found = [Increment(families.pipeline_run_count, own, 1), Increment(families.pipeline_runs_by_status_total, ended, 1)]
         ran = pipeline.status != SKIPPED
@@ -78,9 +78,13 @@ class Counting:
 
     def retry(self, place: Place, pipeline: Pipeline) -> Observation:
         """A pipeline at an end after its first."""
-        own = (place.path, place.ref(pipeline), pipeline.kind, labels.source(pipeline.source))
+        own = self._own(place, place.ref(pipeline), pipeline)
         increment = Increment(self._families.pipeline_retries_total, own, 1)
         return Observation(f"{self._pipeline_key}{pipeline.id}:retry:{pipeline.finished}", (increment,), project=place.path)
+
+    def _own(self, place: Place, ref: str, pipeline: Pipeline) -> Labels:
+        """What all families of pipelines have for labels."""
+        return (place.path, ref, pipeline.kind, labels.source(pipeline.source), *self._labeller.variables(pipeline))
 
     def stages(self, place: Place, pipeline: Pipeline, finished: int, jobs: Sequence[Job]) -> Iterator[Observation]:
         """How long the stages of a pipeline took up to `finished`, its first end; none where no job ran."""

@@ -24,6 +24,7 @@ from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.parsed import MalformedError
 from agent.sources.gitlab.refs import CHILD_SOURCE, Rules, is_child
 from agent.sources.gitlab.shown import Shown
+from agent.sources.gitlab.variables import Wanted
 
 
 class Digest(NamedTuple):
@@ -57,6 +58,7 @@ class Engine:
         self._places: dict[int, Place] = {}
         self._unfinished = Unfinished(collectors.pipelines.max_pipelines_per_ref)
         self._endings = Endings()
+        self._variables = Wanted(options.labels.variables)
         self.malformed: Counter[str] = Counter()
         """Objects in webhook bodies that could not be read, by kind."""
         self.ignored: Counter[str] = Counter()
@@ -211,7 +213,7 @@ class Engine:
             if place is None:
                 return self._ignored("project"), None
             if event == payload.PIPELINE:
-                return self._pipeline_event(place, payload.pipeline_of(body), received)
+                return self._pipeline_event(place, payload.pipeline_of(body, self._variables), received)
             if event in (payload.PUSH, payload.TAG_PUSH):
                 ref = payload.deleted_ref_of(body)
                 if ref is not None:

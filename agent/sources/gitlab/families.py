@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from agent.errors import ConfigError
 from agent.model import Family, Kind, Priority
+from agent.sources.gitlab.label_options import variable_label
 from agent.sources.gitlab.options import Options
 
 LEDGER_TTL_SECONDS = 86400.0
@@ -233,10 +234,18 @@ _DECLARED = {**_COUNTED, **_STATE, **_NOW, **_INTERNAL}
 
 
 def families(options: Options) -> Families:
-    """The families as configured. Raises ConfigError for custom labels that are labels of theirs."""
-    taken = sorted({label for declared in _DECLARED.values() for label in declared.labels} & options.custom_labels.keys())
-    if taken:
-        raise ConfigError([f"custom_labels: {label} is a label of this source's own; choose another name" for label in taken])
+    """The families as configured. Raises ConfigError for labels that the configuration makes and that are there already."""
+    own = {label for declared in _DECLARED.values() for label in declared.labels}
+    made = {variable_label(name): name for name in options.labels.variables}
+    problems = [
+        f"custom_labels: {label} is a label of this source's own; choose another name"
+        for label in sorted((own | made.keys()) & options.custom_labels.keys())
+    ]
+    problems += [
+        f"labels.variables: {made[label]} makes {label}, a label of this source's own" for label in sorted(own & made.keys())
+    ]
+    if problems:
+        raise ConfigError(problems)
     return Families(**{name: _family(name, declared, options) for name, declared in _DECLARED.items()})
 
 
@@ -245,13 +254,17 @@ def _family(name: str, declared: _Declared, options: Options) -> Family:
     if isinstance(buckets, str):
         of = options.collectors
         buckets = (of.pipelines if buckets == "pipelines" else of.jobs).histogram_buckets
+    size, own, added = len(PIPELINE), declared.labels, tuple(map(variable_label, options.labels.variables))
+    if own[:size] == PIPELINE:
+        own = PIPELINE + added + own[size:]
+    wide = {"job_name", "case_name", *added}
     return Family(
         name,
         declared.kind,
         declared.help,
         declared.unit,
-        labels=declared.labels,
-        wide=tuple(label for label in ("job_name", "case_name") if label in declared.labels) if declared.is_counted else (),
+        labels=own,
+        wide=tuple(label for label in own if label in wide) if declared.is_counted else (),
         ttl_seconds=LEDGER_TTL_SECONDS if declared.is_counted else None,
         priority=Priority.HIGH if declared.is_counted else Priority.NORMAL,
         buckets=buckets,

@@ -8,6 +8,7 @@ from agent.model import Family, Update
 from agent.sources.gitlab import labels
 from agent.sources.gitlab.counting import Place
 from agent.sources.gitlab.families import Families
+from agent.sources.gitlab.labels import Labeller
 from agent.sources.gitlab.now import Standing
 from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Pipeline
 from agent.sources.gitlab.refs import ref_name
@@ -49,8 +50,9 @@ def _exists(place: Place, kind: str, state: RefState) -> bool:
 class Gauges:
     """Under the names and labels of `families`."""
 
-    def __init__(self, families: Families) -> None:
+    def __init__(self, families: Families, labeller: Labeller) -> None:
         self._families = families
+        self._labeller = labeller
 
     def of(self, place: Place, state: ProjectState, standing: tuple[Standing, Standing], now: float) -> list[Update]:
         """All of one project, each series once; their scope is the project's number."""
@@ -85,9 +87,9 @@ class Gauges:
     def _ref(self, place: Place, label: str, state: RefState) -> Iterator[Sample]:
         families, head = self._families, state.head
         own = (place.path, label, head.kind)
-        status, source = labels.status(head.status), labels.source(head.source)
+        status, source, variables = labels.status(head.status), labels.source(head.source), self._labeller.variables(head)
         for word, value in _statuses(status, labels.PIPELINE_STATUSES, is_sparse=place.rules.is_sparse):
-            yield families.pipeline_status, (*own, source, word), value
+            yield families.pipeline_status, (*own, source, *variables, word), value
         yield families.pipeline_id, own, head.id
         yield families.pipeline_created_timestamp, own, head.created
         if state.coverage is not None:

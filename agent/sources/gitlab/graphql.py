@@ -19,9 +19,10 @@ from agent.sources.gitlab.nodes import moment_text, pipeline_of, report_of
 from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.parsed import MalformedError
-from agent.sources.gitlab.queries import PIPELINES_AT_ONCE, REPORTS_AT_ONCE, Queries
+from agent.sources.gitlab.queries import REPORTS_AT_ONCE, Queries
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.schema import Schema, Schemas
+from agent.sources.gitlab.variables import Wanted
 
 T = TypeVar("T")
 
@@ -42,7 +43,8 @@ class GraphqlReader:
         self._options = options
         self._schemas = Schemas(api, clock)
         self._at_once = options.max_concurrent_requests
-        self._lists = Lists(api, self._at_once)
+        self._variables = Wanted(options.labels.variables)
+        self._lists = Lists(api, self._at_once, self._variables)
         self._jobs = Jobs(api, self._at_once)
 
     async def changed(self, projects: Sequence[Project], after: int) -> Found:
@@ -63,7 +65,7 @@ class GraphqlReader:
     async def pipelines(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Pipeline | CollectError | None]:
         """See `Reader`."""
         answers = await self._ask(
-            lambda queries: read_named(self._api, wanted, queries.pipelines, self._at_once, PIPELINES_AT_ONCE)
+            lambda queries: read_named(self._api, wanted, queries.pipelines, self._at_once, queries.pipelines_at_once)
         )
         paths = {number: project.path for project, numbers in wanted.items() for number in numbers}
         found: dict[int, Pipeline | CollectError | None] = {}
@@ -72,7 +74,7 @@ class GraphqlReader:
                 found[number] = answer
                 continue
             try:
-                found[number] = pipeline_of(answer, paths[number])
+                found[number] = pipeline_of(answer, paths[number], variables=self._variables)
             except (MalformedError, TypeError, AttributeError) as error:
                 self.malformed["pipeline"] += 1
                 found[number] = CollectError("json", f"pipeline {number}: {error}")
@@ -144,6 +146,7 @@ class GraphqlReader:
             page=self._options.graphql_page_size,
             children=collectors.pipelines.include_child_pipelines,
             runners=collectors.jobs.include_runner_details,
+            variables=bool(self._variables),
         )
 
 

@@ -17,6 +17,7 @@ from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.parsed import MAX_PATH, MalformedError, text
 from agent.sources.gitlab.queries import MAX_PROJECTS, Listing, Queries, project_gid
 from agent.sources.gitlab.reader import Found
+from agent.sources.gitlab.variables import Wanted
 
 MAX_PAGES = 100
 """Of one list of one project: ten thousand pipelines."""
@@ -67,8 +68,9 @@ class Reading:
 class Lists:
     """Reads them from one instance. What is malformed is counted there."""
 
-    def __init__(self, api: Gitlab, at_once: int) -> None:
+    def __init__(self, api: Gitlab, at_once: int, variables: Wanted) -> None:
         self._api = api
+        self._variables = variables
         self._at_once = at_once
         self._size = Size(MAX_PROJECTS, 1, MAX_PROJECTS)
 
@@ -141,7 +143,8 @@ class Lists:
         reading: Reading,
         pages: list[_Page],
     ) -> None:
-        reading.add(project.id, list(pipelines_of(nodes_of(page), path, listing.is_children, self._api.malformed)))
+        found = pipelines_of(nodes_of(page), path, listing.is_children, self._api.malformed, self._variables)
+        reading.add(project.id, list(found))
         if (cursor := cursor_of(page)) and number + 1 != listing.enough:
             pages.append(_Page(project, listing, cursor, number + 1))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from agent.sources.gitlab.objects import Job
-from agent.sources.gitlab.options import LabelsOptions
+from agent.sources.gitlab.label_options import LabelsOptions
+from agent.sources.gitlab.objects import Job, Pipeline
 
 OTHER, UNKNOWN_FAILURE = "other", "unknown_failure"
 SOURCES = frozenset(
@@ -67,6 +67,7 @@ class Labeller:
         self._names = [(re.compile(rule.regex), rule.replacement) for rule in options.job_names]
         self._reasons = frozenset(options.failure_reasons)
         self._with_runners = with_runners
+        self._variables = tuple(options.variables)
 
     def job_name(self, name: str) -> str:
         """A job's name without its number among its like and without its matrix values, then as configured."""
@@ -86,6 +87,13 @@ class Labeller:
             return ""
         reason = job.failure_reason or UNKNOWN_FAILURE
         return reason if reason in self._reasons else OTHER
+
+    def variables(self, pipeline: Pipeline) -> tuple[str, ...]:
+        """The values of the variables that are labels; "" for what it does not have."""
+        if not self._variables:
+            return ()
+        known = dict(pipeline.variables)
+        return tuple(known.get(name, "") for name in self._variables)
 
     def runner_type(self, job: Job) -> str:
         """Whose runner it had."""

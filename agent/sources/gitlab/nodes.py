@@ -28,6 +28,7 @@ from agent.sources.gitlab.parsed import (
     text,
     whole,
 )
+from agent.sources.gitlab.variables import Wanted
 
 PIPELINE = "gid://gitlab/Ci::Pipeline/"
 BUILD = "gid://gitlab/Ci::Build/"
@@ -73,20 +74,22 @@ def cursor_of(connection: object) -> str:
 # -- pipelines -------------------------------------------------------------------------------------------
 
 
-def pipelines_of(nodes: Iterable[Any], project: str, is_children: bool, malformed: Counter[str]) -> Iterator[Pipeline]:
+def pipelines_of(
+    nodes: Iterable[Any], project: str, is_children: bool, malformed: Counter[str], variables: Wanted | None = None
+) -> Iterator[Pipeline]:
     """The pipelines of a page, those of the project with that path, and what is told of their children below them.
 
     What is no pipeline is counted.
     """
     for node in nodes:
         try:
-            yield pipeline_of(node, project, is_children)
+            yield pipeline_of(node, project, is_children, variables)
         except (MalformedError, TypeError, AttributeError):
             malformed["pipeline"] += 1
             continue
         below = nodes_of(node.get("downstream"))
         if below:  # in other projects they are in a list there
-            yield from pipelines_of([one for one in below if _is_of(one, project)], project, True, malformed)
+            yield from pipelines_of([one for one in below if _is_of(one, project)], project, True, malformed, variables)
 
 
 def _is_of(node: Any, project: str) -> bool:
@@ -94,8 +97,11 @@ def _is_of(node: Any, project: str) -> bool:
     return isinstance(about, dict) and about.get("fullPath") == project
 
 
-def pipeline_of(found: Json, project: str, is_child: bool = False) -> Pipeline:
-    """A pipeline of the project with that path. Raises MalformedError, TypeError or AttributeError for what is none."""
+def pipeline_of(found: Json, project: str, is_child: bool = False, variables: Wanted | None = None) -> Pipeline:
+    """A pipeline of the project with that path, with those of its `variables` that are wanted.
+
+    Raises MalformedError, TypeError or AttributeError for what is none.
+    """
     status, ref, source = text(found, "status").lower(), text(found, "ref"), text(found, "source").lower()
     if not status:
         raise MalformedError("status is not told")
@@ -122,6 +128,7 @@ def pipeline_of(found: Json, project: str, is_child: bool = False) -> Pipeline:
         int(request[1]) if request else 0,
         text(about, "state").lower() if isinstance(about, dict) else "",
         upstream,
+        variables.of(nodes_of(found.get("manualVariables")), project) if variables else (),
     )
 
 

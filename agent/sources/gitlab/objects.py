@@ -15,6 +15,9 @@ FINAL = frozenset({"success", "success_with_warnings", "failed", "failed_with_wa
 BRANCH, TAG, MERGE_REQUEST = "branch", "tag", "merge_request"
 """What a pipeline ran for: label `kind`."""
 
+Variables = tuple[tuple[str, str], ...]
+"""(name, value) each."""
+
 
 class Project(NamedTuple):
     """A project; its number stays when it is renamed or moved."""
@@ -83,6 +86,8 @@ class Pipeline(NamedTuple):
     merge_request_state: str = ""
     """opened, closed, locked or merged; "" = not known."""
     upstream: Upstream | None = None
+    variables: Variables = ()
+    """Those that the configuration names, and that have a value which may be read; no others are ever here."""
 
     @property
     def is_final(self) -> bool:

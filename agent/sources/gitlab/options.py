@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -11,26 +10,13 @@ from agent import plugin
 from agent.net.options import ConnectionOptions
 from agent.plugin import CountingOptions, LabelName, SecretText, Section
 from agent.secret import Secret
+from agent.sources.gitlab.label_options import LabelsOptions, Pattern
 
 PIPELINE_SECONDS = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 JOB_SECONDS = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 MERGE_REQUEST_SECONDS = (3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0)
 """What amazing-gitlab-exporter has, from whose users these come."""
 MAX_CUSTOM_LABELS = 16
-FAILURE_REASONS = (
-    "script_failure",
-    "runner_system_failure",
-    "stuck_or_timeout_failure",
-    "job_execution_timeout",
-    "api_failure",
-    "missing_dependency_failure",
-    "unmet_prerequisites",
-    "data_integrity_failure",
-    "scheduler_failure",
-    "archived_failure",
-    "unknown_failure",
-)
-"""Words that label `failure_reason` may hold where the configuration says nothing else."""
 
 
 def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
@@ -39,16 +25,7 @@ def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
     return bounds
 
 
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return text
-
-
 Bounds = Annotated[tuple[float, ...], AfterValidator(_ascending), Field(max_length=64)]
-Pattern = Annotated[str, AfterValidator(_pattern), Field(max_length=500)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -235,37 +212,6 @@ class WebhookOptions(plugin.WebhookOptions):
     def is_on(self) -> bool:
         """Whether deliveries are accepted at all."""
         return self.enabled and bool(self.all_tokens)
-
-
-class Rewrite(Section):
-    """A regular expression for a whole text, and what replaces it."""
-
-    regex: Pattern = Field(description="what the whole text has to match")
-    replacement: str = Field(description="the text instead; \\1 = the first group", max_length=200)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Rewrite:
-        try:
-            re.sub(self.regex, self.replacement, "")
-        except (re.error, IndexError) as error:
-            raise ValueError(f"replacement does not fit regex: {error}") from error
-        return self
-
-
-class LabelsOptions(Section):
-    """What labels say."""
-
-    ref: Literal["name", "class"] = Field(
-        default="name", description="whether label `ref` holds the names of refs that the rules choose, or classes only"
-    )
-    job_names: list[Rewrite] = Field(
-        default_factory=list,
-        max_length=100,
-        description="rewrites of `job_name`, the first that matches; after shard and matrix suffixes are cut off",
-    )
-    failure_reasons: list[str] = Field(
-        default_factory=lambda: list(FAILURE_REASONS), max_length=100, description="what `failure_reason` may say; else: other"
-    )
 
 
 class Options(CountingOptions, ConnectionOptions):

@@ -13,6 +13,7 @@ from agent.sources.gitlab import parsed
 from agent.sources.gitlab.labels import RUNNER_TYPES, UNKNOWN_RUNNER
 from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Job, Pipeline
 from agent.sources.gitlab.parsed import MalformedError, text, whole
+from agent.sources.gitlab.variables import Wanted
 
 PIPELINE, JOB, DEPLOYMENT = "Pipeline Hook", "Job Hook", "Deployment Hook"
 MERGE_REQUEST_HOOK, PUSH, TAG_PUSH = "Merge Request Hook", "Push Hook", "Tag Push Hook"
@@ -48,8 +49,8 @@ def project_of(body: Json) -> int:
     return whole(project, "id") if isinstance(project, dict) else whole(body, "project_id")
 
 
-def pipeline_of(body: Json) -> Told:
-    """A pipeline event. Raises MalformedError."""
+def pipeline_of(body: Json, variables: Wanted | None = None) -> Told:
+    """A pipeline event, with those of its `variables` that are wanted. Raises MalformedError."""
     found = _object(body, "object_attributes")
     request = body.get("merge_request")
     source = text(found, "source").lower()
@@ -70,6 +71,7 @@ def pipeline_of(body: Json) -> Told:
         None,
         whole(request, "iid") if isinstance(request, dict) else 0,
         text(request, "state") if isinstance(request, dict) else "",
+        variables=variables.of(found.get("variables"), f"project {project_of(body)}") if variables else (),
     )
     jobs, lost = _builds(body.get("builds"))
     return Told(pipeline, jobs, lost, bool(body.get("source_pipeline")) or source in DOWNSTREAM)

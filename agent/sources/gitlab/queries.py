@@ -24,10 +24,16 @@ NESTED_PAGE = 20
 HEADS_PAGES = 6
 """Of branches or tags, those that ran last: what nobody pushes to any more has no state to show."""
 STATUSES_AT_ONCE = 3
+STATUSES_WITH_VARIABLES = 2
 PIPELINES_AT_ONCE = 7
+PIPELINES_WITH_VARIABLES = 6
 JOB_LISTS_AT_ONCE = 3
 REPORTS_AT_ONCE = 8
 """Of pipelines that are named: how many fit into a query, if each is of another project."""
+PAGES_WITH_VARIABLES = 0.7
+"""How much shorter the pages of lists are that ask for variables as well."""
+VARIABLES = "manualVariables{nodes{key value}}"
+"""All that somebody gave a pipeline when it was started (https://docs.gitlab.com/api/graphql/reference/#pipeline)."""
 FINAL = frozenset({"SUCCESS", "FAILED", "CANCELED", "SKIPPED"})
 CHILDREN = 'source:"parent_pipeline"'
 """Child pipelines are in no list that does not ask for them (https://docs.gitlab.com/api/pipelines/, `source`)."""
@@ -90,9 +96,9 @@ def page_of(size: int, *inside: int) -> int:
 
 
 class Queries:
-    """Of one instance. `page`: the most items of a page; `children`, `runners`: whether those are asked for."""
+    """Of one instance. `page`: the most items of a page; `children`, `runners`, `variables`: whether those are asked for."""
 
-    def __init__(self, schema: Schema, *, page: int, children: bool, runners: bool) -> None:
+    def __init__(self, schema: Schema, *, page: int, children: bool, runners: bool, variables: bool = False) -> None:
         self._schema = schema
         self.page = page
         """Items of the longest page."""
@@ -102,7 +108,9 @@ class Queries:
             "upstream": f"upstream{{id ref{' refPath' * ('refPath' in schema.pipeline)} project{{fullPath}}}}",
             "sourceJob": "sourceJob{name}",
         }
-        given = [name for name in _PIPELINE if name in schema.pipeline]
+        # 17.1 has variables and 17.0 lists of children: no nested list, which would be too dear, asks for them
+        self._has_variables = variables and "manualVariables" in schema.pipeline and schema.lists_children
+        given = [name for name in _PIPELINE if name in schema.pipeline] + [VARIABLES] * self._has_variables
         given += [fields for name, fields in more.items() if name in schema.pipeline]
         self._pipeline = " ".join(given)
         self._child = " ".join(name for name in given if name != "source" and not name.startswith("mergeRequest"))
@@ -117,6 +125,11 @@ class Queries:
     def lists_children(self) -> bool:
         """Whether child pipelines are in lists of their own."""
         return self._schema.lists_children
+
+    @property
+    def pipelines_at_once(self) -> int:
+        """How many pipelines are asked for by id in one query."""
+        return PIPELINES_WITH_VARIABLES if self._has_variables else PIPELINES_AT_ONCE
 
     @property
     def knows_reasons(self) -> bool:
@@ -135,7 +148,8 @@ class Queries:
         for status in self._schema.statuses:
             if status not in FINAL:
                 found += self._both(status.lower(), f"status:{status}", STATUS_PAGE, STATUS_PAGE)
-        at_once = 1 if found and found[0].is_nested else STATUSES_AT_ONCE
+        most = STATUSES_WITH_VARIABLES if self._has_variables else STATUSES_AT_ONCE
+        at_once = 1 if found and found[0].is_nested else most
         return [tuple(found[at : at + at_once]) for at in range(0, len(found), at_once)]
 
     def heads(self, *, branches: bool, tags: bool) -> tuple[Listing, ...]:
@@ -153,6 +167,8 @@ class Queries:
         return self._over_projects(",$c:String", self._list(listing, ",after:$c"))
 
     def _both(self, alias: str, arguments: str, page: int, children_page: int) -> tuple[Listing, ...]:
+        share = PAGES_WITH_VARIABLES if self._has_variables else 1.0
+        page, children_page = (max(1, int(size * share)) for size in (page, children_page))
         main = Listing(alias, arguments, min(page, self.page))
         if not self._children:
             return (main,)

@@ -20,6 +20,8 @@ from agent.sources.gitlab.parsed import MalformedError, job_of, readable, report
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.rest_details import CHILD, Details, Row, row_of
 from agent.sources.gitlab.rest_heads import MAX_HEADS, Shown, shown
+from agent.sources.gitlab.rest_variables import VariableReader
+from agent.sources.gitlab.variables import Wanted
 
 STATUSES = (
     "created",
@@ -88,6 +90,9 @@ class RestReader:
         """Objects that could not be read, by kind."""
         self._details = Details(api, options.rest_page_size, with_children=self._has_children, malformed=self.malformed)
 
+        wanted = Wanted(options.labels.variables)
+        self._variables = VariableReader(api, wanted, options.rest_page_size, self._at_once)
+
     async def changed(self, projects: Sequence[Project], after: int) -> Found:
         """Pipelines whose `updated` is at or after that second, children too. Raises CollectError."""
 
@@ -126,9 +131,11 @@ class RestReader:
         raise_if_all(answers)
         read = [(p, a) for (p, _), a in zip(asked, answers, strict=True) if isinstance(a, Pipeline)]
         await spread([pair for pair in read if self._details.is_orphan(pair[1])], self._find_parent, self._at_once)
+        unread = await self._variables.read(read)
         states = await self._states(read)
         found: dict[int, Pipeline | CollectError | None] = {}
         for (project, number), answer in zip(asked, answers, strict=True):
+            answer = unread.get(number, answer)
             found[number] = self._whole(project, answer, states) if isinstance(answer, Pipeline) else answer
         return found
 
@@ -236,6 +243,10 @@ class RestReader:
         for (project, _), error in zip(orphans, await spread(orphans, self._find_parent, self._at_once), strict=True):
             if error is not None and error.kind not in ("missing", "forbidden"):
                 reading.failed(project, error)
+        unread = await self._variables.read(pairs, reading.found.date)
+        for project, pipeline in pairs:
+            if (failure := unread.get(pipeline.id)) is not None:
+                reading.failed(project, failure)
         states = await self._states(pairs)
         for number in reading.pipelines:
             found = chosen[number]
@@ -267,7 +278,8 @@ class RestReader:
 
     def _whole(self, project: Project, pipeline: Pipeline, states: Mapping[tuple[int, int], str]) -> Pipeline:
         state = states.get((project.id, pipeline.merge_request), "")
-        return pipeline._replace(upstream=self._details.upstream(pipeline.id), merge_request_state=state)
+        upstream, variables = self._details.upstream(pipeline.id), self._variables.of(pipeline.id)
+        return pipeline._replace(upstream=upstream, merge_request_state=state, variables=variables)
 
     # -- single questions ------------------------------------------------------------------------------
 

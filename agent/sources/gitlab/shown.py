@@ -20,7 +20,7 @@ class Shown:
     """By project. Versions are counted in changes; a project that is forgotten has changed for the last time."""
 
     def __init__(self, families: Families, labeller: Labeller) -> None:
-        self._gauges = Gauges(families)
+        self._gauges = Gauges(families, labeller)
         self._labeller = labeller
         self._places: dict[int, Place] = {}
         self._states: dict[int, ProjectState] = {}
