@@ -116,6 +116,21 @@ KINDS = ("api", "web", "worker", "charts", "tools", "docs", "agent", "sdk")
 TOPICS = ("login", "cache", "flaky-clock", "retry", "typing", "parser", "umläute", "very/deep/topic")
 
 
+_GIVEN = frozenset({"web", "api", "trigger", "pipeline", "parent_pipeline", "merge_request_event", "chat"})
+"""Sources of pipelines that may be given variables here."""
+_REGIONS = ("north", "south", "", "über-see")
+
+
+def variables(source: str, number: int) -> tuple[tuple[str, str], ...]:
+    """What a pipeline of that number was given, the same for the same arguments: one in three nothing; else a secret too."""
+    if source not in _GIVEN or number % 3 == 0:
+        return ()
+    given = [("DEPLOY_TOKEN", f"s3cr3t-{number}"), ("REGION", _REGIONS[number // 3 % len(_REGIONS)])]
+    if number % 5 == 0:
+        given.append(("release_notes", "all that is new\n" * 20))
+    return tuple(given) if number % 2 else tuple(reversed(given))
+
+
 def project_name(number: int) -> str:
     """An invented name, another for every number."""
     first, second = divmod(number, len(KINDS))

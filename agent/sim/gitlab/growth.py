@@ -65,6 +65,7 @@ class Growth:
             trigger.merge_request,
             upstream,
         )
+        made.variables = catalogue.variables(made.source, made.id)
         self.made.append(made)
         if upstream is None and rng.random() < 0.02:
             made.views = (PipelineView(trigger.at, "failed", finished_at=trigger.at),)

@@ -200,6 +200,8 @@ class Pipeline:
     report: tuple[TestSuite, ...] = field(default=(), repr=False)
     """Its test report, there when it has ended."""
     iid: int = 0
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """What it was given when it was made, (key, value) each."""
 
     def at(self, now: float) -> PipelineView | None:
         """What can be seen of it; None = it does not exist yet, or not any more."""

@@ -95,7 +95,7 @@ def _pipeline(world: World, told: Announcement, pipeline: Pipeline) -> Json:
             "finished_at": moment(view.finished_at),
             "duration": view.duration,
             "queued_duration": view.queued_duration,
-            "variables": [],
+            "variables": [{"key": key, "value": value} for key, value in pipeline.variables],
             "url": f"{world.url}/{pipeline.project.path_at(now)}/-/pipelines/{pipeline.id}",
         },
         "merge_request": _request(world, pipeline.project, request, now) if request else None,

@@ -207,6 +207,10 @@ class Token:
         """Whether a project exists for it."""
         return project.id not in self.hidden and (not self.only or project.id in self.only)
 
+    def reads_variables(self, pipeline: Pipeline) -> bool:
+        """Whether it is told the variables of a pipeline (app/policies/ci/pipeline_policy.rb, read_pipeline_variable)."""
+        return self.is_admin or self.role >= MAINTAINER or self.user == pipeline.user
+
     def may_read(self) -> bool:
         """Whether its scopes allow to read the API."""
         return "api" in self.scopes or "read_api" in self.scopes

@@ -42,6 +42,7 @@ def routes(world: World) -> tuple[Route, ...]:
         (_PIPELINE, runs.pipeline, "pipeline"),
         (f"{_PIPELINE}/jobs", runs.jobs, "jobs"),
         (f"{_PIPELINE}/bridges", runs.bridges, "bridges"),
+        (f"{_PIPELINE}/variables", runs.variables, "variables"),
         (f"{_PIPELINE}/test_report", runs.report, "test_report"),
         (f"{_PIPELINE}/test_report_summary", runs.report_summary, "test_report_summary"),
         (f"{_PROJECT}/jobs", runs.project_jobs, "project_jobs"),

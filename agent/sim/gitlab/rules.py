@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 
 from agent.sim.gitlab.objects import Job, Pipeline, PipelineView
+from agent.sim.gitlab.places import Token
 
 PIPELINE_SECONDS = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 JOB_SECONDS = PIPELINE_SECONDS[:-1]
+LONGEST_VALUE = 100
+"""Characters of a variable's value in a label."""
 CASE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
 REASONS = frozenset(
     (
@@ -53,6 +56,8 @@ class Rules:
     """Whether pipelines of the source parent_pipeline are read."""
     cases: bool = False
     """Whether single test cases are counted."""
+    variables: tuple[str, ...] = ()
+    """Names of variables that are labels of pipelines."""
     pipeline_seconds: tuple[float, ...] = PIPELINE_SECONDS
     job_seconds: tuple[float, ...] = JOB_SECONDS
     case_seconds: tuple[float, ...] = CASE_SECONDS
@@ -70,6 +75,11 @@ class Rules:
         if not self.names and ref == pipeline.project.default_branch:
             return "default"
         return "release" if _RELEASE.match(ref) else "other"
+
+    def given(self, pipeline: Pipeline, token: Token) -> dict[str, str]:
+        """What the labels of its variables say, as far as a token is told."""
+        told = dict(pipeline.variables) if token.reads_variables(pipeline) else {}
+        return {f"variable_{name.lower()}": told.get(name, "")[:LONGEST_VALUE] for name in self.variables}
 
     def source(self, pipeline: Pipeline) -> str:
         """What label `source` says."""

@@ -88,6 +88,19 @@ def jobs(call: Call) -> Found:
     return listed(call, found, lambda seen: call.bodies.job(*seen, around))
 
 
+def variables(call: Call) -> Found:
+    """The variables that a pipeline was given. Raises RequestError (403) for those who may not see them."""
+    pipeline, _ = _one(call)
+    if call.token is None or not call.token.reads_variables(pipeline):
+        raise RequestError(403, "403 Forbidden")
+    return listed(call, pipeline.variables, _variable)
+
+
+def _variable(given: tuple[str, str]) -> str:
+    key, value = given
+    return json.dumps({"variable_type": "env_var", "key": key, "value": value, "raw": False})
+
+
 def bridges(call: Call) -> Found:
     """The bridges of a pipeline, with what they triggered as far as the caller sees it."""
     row = _one(call)

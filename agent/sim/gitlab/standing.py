@@ -76,7 +76,8 @@ class _Standing:
         assert view is not None
         own = {"project": path, "ref": name, "kind": head.kind}
         status = words.pipeline_status(view)
-        self._set("pipeline_status", {**own, "source": self.rules.source(head), "status": status}, 1)
+        given = self.rules.given(head, self.world.tokens[self.token])
+        self._set("pipeline_status", {**own, "source": self.rules.source(head), **given, "status": status}, 1)
         self._set("pipeline_id", own, head.id)
         self._set("pipeline_created_timestamp", own, head.created)
         seen = [each for pipeline in made if (each := pipeline.at(self.now))]

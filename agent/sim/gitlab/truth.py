@@ -172,6 +172,7 @@ class _Counted:
             "ref": self.rules.ref(pipeline),
             "kind": pipeline.kind,
             "source": self.rules.source(pipeline),
+            **self.rules.given(pipeline, self.world.tokens[self.token]),
         }
 
     def _child_labels(self, pipeline: Pipeline, at: float) -> dict[str, str]:

@@ -86,5 +86,5 @@ class LabelsOptions(Section):
     variables: Annotated[list[VariableName], AfterValidator(_distinct)] = Field(
         default_factory=list,
         max_length=MAX_VARIABLES,
-        description="pipeline variables that are labels of pipelines: `REGION` is variable_region; never name one that holds a secret",
+        description="variables of pipelines that are labels: `REGION` is variable_region; never name one that holds a secret",
     )

@@ -202,6 +202,7 @@ def _ways(reading: Reading, introspection: Introspection, asker: Asker) -> dict[
         ("Pipeline", "jobs"): reading.jobs,
         ("Pipeline", "downstream"): reading.downstream,
         ("Pipeline", "stages"): reading.stages,
+        ("Pipeline", "manualVariables"): reading.variables,
         ("CiJob", "artifacts"): reading.artifacts,
         ("TestReportSummary", "testSuites"): reading.suites,
     }

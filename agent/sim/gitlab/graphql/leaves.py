@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.sim.gitlab.graphql.formats import floating, moment, number, text, truth, word
 from agent.sim.gitlab.graphql.pages import cursor
@@ -97,6 +97,17 @@ _JOB: dict[str, Leaf] = {
     "tags": lambda seen: "null" if seen[0].spec.kind == BRIDGE else json.dumps(seen[0].spec.tags),
     "manualJob": lambda seen: truth(seen[0].spec.when == "manual"),
 }
+
+
+class Variable(NamedTuple):
+    """A variable that a pipeline was given, as somebody sees it."""
+
+    id: int
+    key: str
+    value: str | None
+    """None = it is not for them."""
+
+
 _DORA = ("deploymentFrequency", "leadTimeForChanges", "timeToRestoreService", "changeFailureRate")
 _STATES = ("success", "failed", "skipped", "error")
 
@@ -118,6 +129,11 @@ _PLAIN: dict[str, dict[str, Leaf]] = {
         "fullPath": lambda group: text(group.path),
     },
     "CiStage": {"name": text},
+    "PipelineManualVariable": {
+        "id": lambda given: f'"gid://gitlab/Ci::PipelineVariable/{given.id}"',
+        "key": lambda given: text(given.key),
+        "value": lambda given: text(given.value),
+    },
     "CiRunner": {
         "runnerType": lambda job: RUNNERS[job.spec.runner_type],
         "description": lambda job: text(f"{job.spec.runner_type}-runner-{job.runner}"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.sim.gitlab import finders
 from agent.sim.gitlab.finders import CHILD
-from agent.sim.gitlab.graphql.leaves import JobSeen, Seen, totals
+from agent.sim.gitlab.graphql.leaves import JobSeen, Seen, Variable, totals
 from agent.sim.gitlab.graphql.pages import Rows, in_order
 from agent.sim.gitlab.graphql.run import FieldError
 from agent.sim.gitlab.graphql.values import BadValueError, gid
@@ -150,6 +150,13 @@ class Reading:
         """Names of the stages, in order."""
         there = (job.spec.stage for job in seen[0].jobs if job.created <= self._now)
         return in_order(list(dict.fromkeys(there)))
+
+    def variables(self, seen: Seen, _given: Given) -> Rows:
+        """What a pipeline was given; everybody who sees it is told the keys."""
+        pipeline = seen[0]
+        is_told = self._token is not None and self._token.reads_variables(pipeline)
+        given = enumerate(pipeline.variables)
+        return in_order([Variable(pipeline.id * 10 + place, key, value if is_told else None) for place, (key, value) in given])
 
     def artifacts(self, seen: JobSeen, _given: Given) -> Rows | None:
         """What a job left behind, once it is over; bridges cannot."""

@@ -87,7 +87,9 @@ _TYPES: dict[str, tuple[str, ...]] = {
         f"jobs(jobKind: CiJobKind, retried: Boolean, statuses: [CiJobStatus!], {_PAGE}): CiJobConnection @resolver",
         f"stages({_PAGE}): CiStageConnection @resolver",
         "testReportSummary: TestReportSummary! @resolver",
+        f"manualVariables({_PAGE}): PipelineManualVariableConnection @since 17",
     ),
+    "PipelineManualVariable": ("id: ID!", "key: String", "value: String"),
     "UserCore": ("id: UserID!", "username: String!", "name: String!"),
     "MergeRequest": ("id: ID!", "iid: String!", "state: MergeRequestState!"),
     "DetailedStatus": ("group: String", "text: String", "label: String"),
@@ -113,7 +115,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
 }
 _COUNTED = ("Project", "Pipeline", "CiJob", "TestSuiteSummary")
 """Types whose connections have a count."""
-_UNCOUNTED = ("CiJobArtifact", "CiStage", "Environment")
+_UNCOUNTED = ("CiJobArtifact", "CiStage", "Environment", "PipelineManualVariable")
 
 _INTROSPECTION: dict[str, tuple[str, ...]] = {
     "__Schema": ("queryType: __Type!", "types: [__Type!]!"),
