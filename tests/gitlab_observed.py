@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any
 
+import anyio
+
 from agent.errors import CollectError, DeliveryError
 from agent.model import Collected, Delivery, Poller, Update
 from agent.plugin import Context
@@ -28,7 +30,7 @@ class Observer:
     """Polls and hears as the agent does.
 
     `trouble`: the share of requests, commits and polls that fail; five times as rarely the agent dies. `heard`: (when,
-    delivery) of everything that the hook sends, in order.
+    delivery) of everything that the hook sends, in order. `skew`: by how many seconds the agent's clock is ahead.
     """
 
     def __init__(
@@ -40,13 +42,16 @@ class Observer:
         profile: Profile = EE_18,
         heard: Iterable[Delivery] = (),
         step: float = 30.0,
+        skew: float = 0.0,
     ) -> None:
+        self.world = world
         self.now = world.start - HOUR
         self.tally = Tally()
         self.deaths = 0
         self.problems: list[str] = []
         self.gauges: dict[str, dict[tuple[str, tuple[str, ...]], float]] = {}
         """By scope: (family, labels) -> value, as the store would have them."""
+        self._skew = skew
         self._step, self._rng, self._trouble = step, Random(trouble), trouble
         base = {"url": "http://localhost", "token": TOKEN, "max_requests_per_second": 1e6, "burst_requests_per_second": 1e6}
         self._options = Options.model_validate(base | dict(options))
@@ -69,6 +74,7 @@ class Observer:
         if self._rng.random() < self._trouble / 5:
             self.deaths += 1
             self._begin()
+        await anyio.sleep(self._step)
         self.now += self._step
 
     async def watch(self, until: float) -> None:
@@ -83,7 +89,7 @@ class Observer:
 
     def _begin(self) -> None:
         """Another life: all that is left of the one before is in the ledger."""
-        context = Context(lambda: self.now, "ci", "one", "test", recall=lambda _name: self.notes)
+        context = Context(lambda: self.now + self._skew, "ci", "one", "test", recall=lambda _name: self.notes)
         self.source = GitlabSource("gitlab", self._options, context, Inside(self.api))
         self._pollers = self.source.pollers()
         self._due: dict[str, float] = {}

@@ -75,15 +75,18 @@ class Hasty:
 
     url: str
     here: World
+    is_watched_anew: bool = False
+    """Whether an agent begins anew after the last project has been made: it finds those, which takes half an hour else."""
 
     def true(self, until: float) -> Truth:
-        """What is to be counted by then, of the projects there are at the beginning: others are found half an hour later."""
-        since = {project.id: self.here.start - 1.0 for project in self.here.projects if project.created < self.here.start}
-        found = truth(self.here, since, until)
-        for totals in (found.counters, found.histograms):
+        """What is to be counted by then, of the projects there are at the beginning or of all."""
+        found = (project for project in self.here.projects if project.created < self.here.start or self.is_watched_anew)
+        since = {project.id: max(project.created, self.here.start - 1.0) for project in found}
+        whole = truth(self.here, since, until)
+        for totals in (whole.counters, whole.histograms):
             for key in [key for key in totals if key[0].startswith("environment")]:
                 del totals[key]  # a project in which nothing runs is asked for deployments once an hour
-        return found
+        return whole
 
     def counted(self, agent: str, busy: float = BUSY_SECONDS) -> bool:
         """Whether all is over for now, and the agent at that address shows as many pipelines and jobs as there were."""
@@ -101,7 +104,15 @@ def _runs(true: Truth) -> float:
 
 
 @contextmanager
-def hasty(home: Path, seed: int, *flags: str, projects: int = 6, pipelines: int = 40, seconds: int = 12) -> Iterator[Hasty]:
+def hasty(
+    home: Path,
+    seed: int,
+    *flags: str,
+    projects: int = 6,
+    pipelines: int = 40,
+    seconds: int = 12,
+    is_watched_anew: bool = False,
+) -> Iterator[Hasty]:
     """See `Hasty`; `flags` of `python -m agent.sim.gitlab`."""
     start = int(time.time()) + BEGIN_SECONDS
     size = {"projects": projects, "pipelines": pipelines, "seconds": seconds, "haste": HASTE}
@@ -110,7 +121,7 @@ def hasty(home: Path, seed: int, *flags: str, projects: int = 6, pipelines: int 
     with servers.running(argv, home / "gitlab.log", clean_env(home)) as process:
         servers.eventually(lambda: "http://" in process.output(), "the simulated GitLab has an address")
         here = world.build(seed, start=start, **size)  # type: ignore[arg-type]
-        yield Hasty(re.findall(r"http://\S+", process.output())[0], here)
+        yield Hasty(re.findall(r"http://\S+", process.output())[0], here, is_watched_anew)
 
 
 def bounds(family: str) -> Sequence[float]:

@@ -11,7 +11,10 @@ from trio.testing import MockClock
 from agent.sim.gitlab.flat import TOKEN
 from agent.sim.gitlab.objects import Job, Pipeline, PipelineView
 from agent.sim.gitlab.places import Project, World
+from agent.sim.gitlab.rules import Rules
+from agent.sim.gitlab.truth import truth
 from agent.sim.gitlab.world import build
+from tests.github_truth import differences
 from tests.gitlab_observed import Observer
 
 HOURS = 6
@@ -68,3 +71,13 @@ def ended(world: World, choice: Choice = lambda _: True) -> list[Pipeline]:
 def jobs(world: World, kind: str, choice: Choice = lambda _: True) -> list[Job]:
     """Jobs or bridges of the pipelines that are chosen."""
     return [job for pipeline in pipelines(world, choice) for job in pipeline.jobs if job.spec.kind == kind]
+
+
+def wrong(observer: Observer, rules: Rules | None = None) -> list[str]:
+    """Every series of pipelines and jobs that is not what the plan says; environments are not read here."""
+    since = {int(key[6:]): float(value) for key, value in observer.notes.items() if key.startswith("since:")}
+    true = truth(observer.world, since, observer.now, rules=rules or Rules())
+    for totals in (true.counters, true.histograms):
+        for key in [key for key in totals if key[0].startswith("environment")]:
+            del totals[key]
+    return differences(observer.tally, true)  # type: ignore[arg-type]

@@ -31,7 +31,8 @@ STEP_SECONDS = 240.0
 UNSEEN_SECONDS = 3_900
 """A project in which nothing happens is asked for deployments once an hour."""
 KILLED_PROJECTS, KILLED_PIPELINES = 40, 400
-KILLED_SECONDS = 60.0
+KILLED_SECONDS = 160.0
+"""Twenty lives in it are long enough that one of them sees an end before the pipeline is run again, 15 s later."""
 Way = Literal["polls", "webhooks"]
 
 
@@ -74,7 +75,7 @@ def kills_of_gitlab(folder: Path, kills: int, seed: int) -> tuple[str, list[str]
     lives = Lives(folder / "home", {})
     flags = ("--showers", str(TROUBLE), "--rough", "--deliver-to", f"{lives.url}/webhook/gitlab", "--secret", SECRET)
     size = {"projects": KILLED_PROJECTS, "pipelines": KILLED_PIPELINES, "seconds": int(KILLED_SECONDS / 2)}
-    with servers.victoria_metrics(folder) as receiver, hasty(folder, seed, *flags, **size) as gitlab:
+    with servers.victoria_metrics(folder) as receiver, hasty(folder, seed, *flags, is_watched_anew=True, **size) as gitlab:
         hook = {"secret_token": SECRET}
         lives.config = configured(receiver, folder / "state", gitlab.url, gitlab.here.groups, webhook=hook)
         watched(lives, gitlab, kills, seed, KILLED_SECONDS)
