@@ -66,7 +66,10 @@ type Pipeline {
   downstream(first: Int): Pipelines
   jobs(jobKind: CiJobKind, retried: Boolean, first: Int, after: String): Jobs
   testReportSummary: Summary
+  manualVariables(first: Int): Variables
 }
+type Variables { nodes: [Variable] }
+type Variable { key: String value: String }
 type MergeRequest { state: String }
 type Jobs { nodes: [CiJob] pageInfo: PageInfo! }
 type CiJob {

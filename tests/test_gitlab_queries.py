@@ -49,7 +49,7 @@ def every(made: Queries) -> Iterator[tuple[str, dict[str, Any]]]:
             yield made.jobs(main=main, children=children), {"n": max(fitting), "k": pipelines}
     yield made.jobs_of(by_id(queries.JOB_LISTS_AT_ONCE)), {}
     yield made.more_jobs(10**17, 10**17), {}
-    yield made.pipelines(by_id(queries.PIPELINES_AT_ONCE)), {}
+    yield made.pipelines(by_id(made.pipelines_at_once)), {}
     yield made.reports(by_id(queries.REPORTS_AT_ONCE)), {}
     yield schema.QUERY, {}
 
