@@ -147,8 +147,9 @@ class Server:
         self.asked[what] += 1
         found = Found(date=self.clock())
         for project in projects:
-            if project.id in self.failing:
-                found.failed[project.id] = CollectError(self.failing[project.id], "no")
+            kind = self.failing.get(project.id, "" if project.id in self.projects_by_id else "missing")
+            if kind:
+                found.failed[project.id] = CollectError(kind, "no")
             else:
                 found.paths[project.id] = self.projects_by_id[project.id].path
                 found.pipelines[project.id] = [one for one in self.pipelines_of[project.id] if wanted(one)]

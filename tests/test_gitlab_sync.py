@@ -7,7 +7,7 @@ import pytest
 from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
-from agent.sources.gitlab.survey import FOLLOW_SECONDS, HEADS_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
+from agent.sources.gitlab.survey import FOLLOW_SECONDS, FORGET_SECONDS, HEADS_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, job, pipeline
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +119,7 @@ async def test_a_project_that_may_not_be_read_is_left_alone_for_hours(rig: Rig, 
     wall.now += 120
     await rig.poll_all()
 
-    assert [projects for projects, _ in rig.server.after] == [(2,), (1,), (2,)]
+    assert [projects for projects, _ in rig.server.after] == [(2,), (1, 2)]
 
 
 async def test_a_pipeline_whose_jobs_cannot_be_read_is_read_whole_at_a_later_poll(rig: Rig, wall: Clock) -> None:
@@ -199,13 +199,28 @@ async def test_a_project_that_is_renamed_goes_on(rig: Rig, wall: Clock) -> None:
     assert rig.engine.watched[2] == ("other/name", START)
 
 
-async def test_a_project_that_is_no_longer_there_is_forgotten(rig: Rig, wall: Clock) -> None:
+async def test_a_project_that_is_no_longer_there_is_forgotten_after_an_hour(rig: Rig, wall: Clock) -> None:
     del rig.server.projects_by_id[2]
 
+    await rig.poll_all()
+    wall.now += FORGET_SECONDS - 60
+    await rig.poll_all()
+    assert rig.engine.forgotten == []
+    wall.now += 120
     await rig.poll_all()
 
     assert rig.engine.forgotten == [2]
     assert rig.notes.keys() & {"since:1", "since:2"} == {"since:1"}
+
+
+async def test_a_project_that_one_list_leaves_out_goes_on(rig: Rig, wall: Clock) -> None:
+    left_out = rig.server.projects_by_id.pop(2)
+    rig.server.put(2, pipeline(21, updated=START + 40))
+    await rig.poll_all()
+    rig.server.projects_by_id[2] = left_out
+    wall.now += RETRY_SECONDS
+
+    assert await rig.poll_all() == ["pipeline:21"]
 
 
 async def test_nothing_is_forgotten_while_discovery_has_problems(rig: Rig, wall: Clock) -> None:

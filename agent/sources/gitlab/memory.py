@@ -10,6 +10,8 @@ from agent.model import Note, Observation
 from agent.sources.gitlab.objects import Pipeline
 from agent.sources.gitlab.progress import Progress
 
+AHEAD_SECONDS = 3600.0
+"""How far ahead of the agent's clock GitLab's may be."""
 MAX_SEEN = 500_000
 """Pipelines that are remembered as counted; the oldest are forgotten first and cost another reading."""
 
@@ -34,6 +36,13 @@ class Memory:
 
     heard: dict[int, float] = field(default_factory=dict)
     """By id of a pipeline that has not ended: when GitLab last spoke of it, by the agent's clock."""
+
+    newest: int = 0
+    """The latest `updated` of any pipeline."""
+
+    def note_newest(self, pipelines: Sequence[Pipeline], now: float) -> None:
+        """These were told; times that are far ahead of the agent's clock say nothing."""
+        self.newest = max([self.newest, *(one.updated for one in pipelines if one.updated <= now + AHEAD_SECONDS)])
 
     def hear(self, pipelines: Sequence[Pipeline], now: float) -> None:
         """GitLab spoke of these."""

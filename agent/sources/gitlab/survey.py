@@ -7,6 +7,7 @@ from typing import Protocol
 
 import anyio
 
+from agent.model import SKEW_SECONDS
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.memory import Gathered, Memory
 from agent.sources.gitlab.objects import Pipeline, Project
@@ -16,6 +17,8 @@ from agent.sources.gitlab.reader import Found, Reader
 
 RETRY_SECONDS = 6 * 3600.0
 """After how long a project is asked again that is gone or may not be read."""
+FORGET_SECONDS = 3600.0
+"""After how long a project is forgotten that no list has any more."""
 HEADS_SECONDS = 1800.0
 """How old the list of branches and tags may become."""
 FOLLOW_SECONDS = 900.0
@@ -66,6 +69,8 @@ class Survey:
         self._max_gap = options.max_gap_seconds
         self._retry: dict[int, float] = {}
         self._heads_at = 0.0
+        self._missing: dict[int, float] = {}
+        """By id of a project that is in no list any more: since when."""
         self.begun = anyio.Event()
         """Set once it is known which projects there are."""
         self.projects: Known = {}
@@ -81,20 +86,21 @@ class Survey:
 
     async def everything(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """What is to be read of all projects goes to `memory.todo`. Raises CollectError where nothing can be read."""
-        await self._list(memory, gathered)
+        await self._list(memory, now, gathered)
         due = [project for project, _ in self.projects.values() if self._is_due(project.id, now)]
         await self._join([project for project in due if project.id not in memory.since], memory, now, gathered)
         due = [project for project in due if project.id in memory.since]
-        dates = await self._ask(due, memory, now, gathered)
+        has_answered = await self._ask(due, memory, now, gathered)
         await self._follow(memory, now, gathered)
         self._refresh(memory, now)
         if not 0 <= now - self._heads_at < HEADS_SECONDS:
             await self._heads(due, memory, now, gathered)
             self._heads_at = now
-        if not dates:
+        if not has_answered:
             return
         progress = memory.progress
-        before, progress.mark = progress.mark, int(min(dates)) - OVERLAP_SECONDS
+        # What GitLab says of its own pipelines is the one clock that cannot be wrong about them.
+        before, progress.mark = progress.mark, max(progress.mark, memory.newest - OVERLAP_SECONDS)
         for number in memory.since:
             if number in memory.todo or self.confirmed.get(number) != now:
                 progress.late.setdefault(number, before)
@@ -109,18 +115,23 @@ class Survey:
     def _is_due(self, number: int, now: float) -> bool:
         return not 0 < self._retry.get(number, 0.0) - now <= RETRY_SECONDS
 
-    async def _list(self, memory: Memory, gathered: Gathered) -> None:
+    async def _list(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """Which projects there are, under which names, by which rules."""
         listed = await self._discovery.projects()
         gathered.problems += listed.problems
-        before, self.projects = self.projects, listed.projects
+        before, missing = self.projects, [number for number in memory.since if number not in listed.projects]
+        self._missing = {number: self._missing.get(number, now) for number in missing}
+        # A list that shifts while it is read leaves something out now and then.
+        lost = [number for number in missing if not 0 <= now - self._missing[number] < FORGET_SECONDS]
+        kept = {number: before[number] for number in missing if number in before and number not in lost}
+        self.projects = {**listed.projects, **kept}
         self.begun.set()
         for number, known in listed.projects.items():
             if number in memory.since and before.get(number) != known:
                 self._engine.watch(*known, memory.since[number])
         if listed.problems:  # what is not there may only not have been read
             return
-        for number in [number for number in memory.since if number not in listed.projects]:
+        for number in lost:
             del memory.since[number]
             memory.progress.late.pop(number, None)
             self.confirmed.pop(number, None)
@@ -135,13 +146,14 @@ class Survey:
             batch = joined[first : first + self._reader.together]
             found = await self._reader.unfinished(batch)
             self._failed(found, now, gathered)
+            begins = self._begins(found, memory, now, gathered)
             if found.pipelines and not progress.mark:
-                progress.mark = int(found.date) - OVERLAP_SECONDS
+                progress.mark = begins - OVERLAP_SECONDS
             for project in batch:
                 if project.id not in found.pipelines:
                     continue
                 is_newborn = bool(begun) and project.created >= begun
-                since = project.created if is_newborn else int(found.date)
+                since = project.created if is_newborn else begins
                 memory.since[project.id] = since
                 gathered.note(f"{SINCE}{project.id}", str(since))
                 progress.late[project.id] = since - (0 if is_newborn else OVERLAP_SECONDS)
@@ -149,22 +161,32 @@ class Survey:
                 if not is_newborn:
                     gathered.add(self._engine.register(project.id, found.pipelines[project.id], now))
 
-    async def _ask(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> list[float]:
-        """What has changed in these projects since their marks; when GitLab answered, by its own clock."""
+    def _begins(self, found: Found, memory: Memory, now: float, gathered: Gathered) -> int:
+        """The second on GitLab's clock at which it answered."""
+        for pipelines in found.pipelines.values():
+            memory.note_newest(pipelines, now)
+        if abs(found.date - now) <= SKEW_SECONDS:
+            return int(found.date)
+        gathered.problems.append(
+            f"GitLab's answers are dated {found.date - now:+.0f} s from this machine's clock; one of the two is wrong"
+        )
+        return max(int(min(found.date, now)), memory.newest)
+
+    async def _ask(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> bool:
+        """What has changed in these projects since their marks; whether anything was answered."""
         groups: dict[int, list[Project]] = {}
         for project in projects:
             mark = max(memory.progress.of(project.id), int(now - self._max_gap))
             groups.setdefault(mark, []).append(project)
-        dates = []
+        has_answered = False
         for mark, group in sorted(groups.items()):
             found = await self._reader.changed(group, mark)
-            if found.pipelines:
-                dates.append(found.date)
+            has_answered |= bool(found.pipelines)
             self._failed(found, now, gathered)
             for project in group:
                 if project.id in found.pipelines:
                     self._found(project, found, memory, now)
-        return dates
+        return has_answered
 
     def _found(self, project: Project, found: Found, memory: Memory, now: float) -> None:
         """One project's changed pipelines."""
@@ -175,6 +197,7 @@ class Survey:
             self._engine.watch(*known, memory.since[number])
         self.confirmed[number] = now
         memory.hear(found.pipelines[number], now)
+        memory.note_newest(found.pipelines[number], now)
         news = [pipeline for pipeline in found.pipelines[number] if self._is_news(pipeline, memory, now)]
         if any(memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status) for pipeline in news):
             self.active[number] = now
