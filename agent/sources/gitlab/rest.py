@@ -28,17 +28,14 @@ STATUSES = (
     "waiting_for_resource",
     "preparing",
     "waiting_for_callback",
-    "pending",
-    "running",
-    "canceling",
-    "manual",
-    "scheduled",
+    *("pending", "running", "canceling", "manual", "scheduled"),
 )
 """In which a pipeline has not ended; GitLab filters by one at a time, and old versions do not know all."""
 MAX_WAITS = 3
 """How often a project is left for the next poll because what triggered a pipeline of it may be read by then."""
 MAX_REQUESTS_ASKED = 50
 """Merge requests of one question."""
+_OUT_OF_SIGHT = frozenset({"missing", "forbidden"})
 
 _Kept = Callable[[Pipeline], bool]
 
@@ -85,13 +82,13 @@ class RestReader:
         self._unknown_statuses: set[str] = set()
         self._most = 0
         """Projects of the last question that was about all of them."""
+        self._unread: set[int] = set()
+        """Projects that could not be read when they were asked for last: what they triggered is not known yet."""
         self._waits: Counter[int] = Counter()
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
         self._details = Details(api, options.rest_page_size, with_children=self._has_children, malformed=self.malformed)
-
-        wanted = Wanted(options.labels.variables)
-        self._variables = VariableReader(api, wanted, options.rest_page_size, self._at_once)
+        self._variables = VariableReader(api, Wanted(options.labels.variables), options.rest_page_size, self._at_once)
 
     async def changed(self, projects: Sequence[Project], after: int) -> Found:
         """Pipelines whose `updated` is at or after that second, children too. Raises CollectError."""
@@ -102,7 +99,9 @@ class RestReader:
             return _Listed(rows, children, date)
 
         found = await self._read(projects, ask, lambda pipeline: pipeline.updated >= after)
-        is_whole = not found.failed and 2 * len(projects) > self._most
+        self._unread -= {project.id for project in projects}
+        self._unread |= {number for number, error in found.failed.items() if error.kind not in _OUT_OF_SIGHT}
+        is_whole = not self._unread and 2 * len(projects) > self._most
         self._most = len(projects) if is_whole else self._most
         self._await_upstreams(projects, found, is_whole=is_whole)
         return found
@@ -241,7 +240,7 @@ class RestReader:
         pairs = [(projects[number], pipeline) for number, found in chosen.items() for pipeline in found]
         orphans = [pair for pair in pairs if self._details.is_orphan(pair[1])]
         for (project, _), error in zip(orphans, await spread(orphans, self._find_parent, self._at_once), strict=True):
-            if error is not None and error.kind not in ("missing", "forbidden"):
+            if error is not None and error.kind not in _OUT_OF_SIGHT:
                 reading.failed(project, error)
         unread = await self._variables.read(pairs, reading.found.date)
         for project, pipeline in pairs:

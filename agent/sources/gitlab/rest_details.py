@@ -84,8 +84,8 @@ class Details:
             if error.kind == "missing":
                 return None
             raise
-        if not isinstance(data, dict):
-            raise MalformedError("a pipeline is not an object")
+        if not isinstance(data, dict) or data.get("id") != number:  # half an answer of something in between, not GitLab's word
+            raise CollectError("json", f"project {project.path}: the answer is not pipeline {number}")
         pipeline = pipeline_of(data)
         self._keep(_Known(project, text(data, "updated_at"), text(data, "sha"), pipeline))
         return pipeline
