@@ -6,6 +6,7 @@ import pytest
 
 from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
+from agent.sources.gitlab.memory import MAX_TRIES
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
 from agent.sources.gitlab.survey import FOLLOW_SECONDS, FORGET_SECONDS, HEADS_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, job, pipeline
@@ -131,6 +132,29 @@ async def test_a_pipeline_whose_jobs_cannot_be_read_is_read_whole_at_a_later_pol
     del rig.server.no_jobs[12]
 
     assert await rig.poll_all() == ["pipeline:12", "job:120"]
+
+
+async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.no_jobs[12] = "json"
+    counted: list[str] = []
+    for _ in range(MAX_TRIES):
+        counted += await rig.poll_all()
+        wall.now += 30
+    before = rig.server.asked["jobs"]
+    wall.now += 30
+    await rig.poll_all()
+
+    assert counted == ["pipeline:12"]
+    assert rig.sync.errors == {("jobs", "json"): MAX_TRIES}
+    assert rig.server.asked["jobs"] - before <= 1  # of the one that runs
+
+
+async def test_a_pipeline_whose_jobs_may_not_be_read_counts_without_them_at_once(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.no_jobs[12] = "forbidden"
+
+    assert await rig.poll_all() == ["pipeline:12"]
 
 
 async def test_with_nothing_to_be_had_the_poll_fails_and_loses_nothing(rig: Rig, wall: Clock) -> None:

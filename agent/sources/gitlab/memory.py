@@ -12,6 +12,8 @@ from agent.sources.gitlab.progress import Progress
 
 AHEAD_SECONDS = 3600.0
 """How far ahead of the agent's clock GitLab's may be."""
+MAX_TRIES = 5
+"""Of reading the jobs of one pipeline, until it is counted without them."""
 MAX_SEEN = 500_000
 """Pipelines that are remembered as counted; the oldest are forgotten first and cost another reading."""
 
@@ -51,18 +53,27 @@ class Memory:
             if not pipeline.is_final:
                 self.heard[pipeline.id] = now
 
+    tries: dict[int, int] = field(default_factory=dict)
+    """By id of a pipeline whose jobs could not be read: how often that was tried."""
+
+    def gives_up(self, pipeline_id: int, *, is_refused: bool) -> bool:
+        """Its jobs could not be read once more; whether it is to be counted without them."""
+        tries = self.tries[pipeline_id] = self.tries.get(pipeline_id, 0) + 1
+        return is_refused or tries >= MAX_TRIES
+
     def count(self, project_id: int, pipeline: Pipeline, now: float) -> None:
         """It was read in full and counted as far as it can be."""
         self.seen.pop(pipeline.id, None)
         self.seen[pipeline.id] = (pipeline.updated, pipeline.status)
         self.looked.pop(pipeline.id, None)
+        self.tries.pop(pipeline.id, None)
         self.open.pop(pipeline.id, None)
         if not pipeline.is_final:
             self.looked[pipeline.id] = now
             self.open[pipeline.id] = (project_id, pipeline)
         if len(self.seen) > MAX_SEEN:
             del self.seen[next(iter(self.seen))]
-        for held in (self.looked, self.open, self.heard):
+        for held in (self.looked, self.open, self.heard, self.tries):
             if len(held) > MAX_SEEN:
                 del held[next(iter(held))]
 

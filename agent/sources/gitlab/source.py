@@ -202,6 +202,8 @@ class GitlabSource:
                 malformed.update(found)
             yield from requests(api.calls, families, now)
             yield Update(families.projects_tracked, (), len(survey.projects), now, SCOPE)
+            for labels, count in asking.sync.errors.items():
+                yield Update(families.scrape_errors_total, labels, count, now, SCOPE)
         yield from self._watch.updates(families, now)
         yield Update(families.pipelines_abandoned_total, (), self._engine.abandoned, now, SCOPE)
         for labels, count in self._hook.deliveries.items():

@@ -9,6 +9,7 @@ ended registered, so that it counts when it ends; what had ended before does not
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import anyio
@@ -65,6 +66,8 @@ class Sync:
         self._saved = 0.0
         self._full_at = 0.0
         self._hinted: set[int] = set()
+        self.errors: Counter[tuple[str, str]] = Counter()
+        """What could not be read of single pipelines, by (collector, kind), since the agent's start."""
 
     @property
     def since(self) -> Mapping[int, int]:
@@ -168,9 +171,12 @@ class Sync:
         for pipeline in pipelines:
             own = jobs.get(pipeline.id)
             if isinstance(own, CollectError):
-                self._memory.stuck.add(project.id)
+                self.errors["jobs", own.kind] += 1
                 gathered.problems.append(f"project {project.path}, jobs of pipeline {pipeline.id}: {own}")
-                continue
+                if not self._memory.gives_up(pipeline.id, is_refused=own.kind in ("missing", "forbidden")):
+                    self._memory.stuck.add(project.id)
+                    continue
+                own = None  # it counts all the same, without them
             read.append(pipeline)
             if own is not None:
                 found[pipeline.id] = own
