@@ -81,7 +81,10 @@ class AgentView:
         if problem := runtime.ledger.problem:
             degraded.append(f"ledger: {problem}; totals began anew, and nothing is made up for from before")
         if refused := runtime.committer.refused:
-            degraded.append(f"{refused} series are counted, but not sent: raise max_series of their source or of the store")
+            degraded.append(
+                f"{refused} series are counted, but not sent: raise max_series of their source or of the store, "
+                "or give a source custom_labels that names its series as another one does (`cipush check` tells)"
+            )
         stopping, broken = runtime.stopping.is_set(), runtime.committer.problem
         if broken:
             degraded.append(f"ledger: {broken}")

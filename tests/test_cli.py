@@ -148,6 +148,23 @@ def test_check_says_what_further_views_cost(home: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "read the same instance"),
+        ({"url": "https://gitlab.example.com"}, "name their series alike"),
+        ({"url": "https://gitlab.example.com", "custom_labels": {"instance_name": "own"}}, ""),
+        ({"url": "https://gitlab.example.com", "metric_prefix": "own_"}, ""),
+    ],
+)
+def test_check_names_sources_that_count_the_same(home: Path, changes: dict[str, Any], words: str) -> None:
+    one = {"type": "gitlab", "token": "x", "wildcards": [{"owner": {"name": "team"}}]}
+    (home / "cipush.yml").write_text(json.dumps({"sources": {"one": one, "two": one | changes}}))
+    found = cipush("check")
+
+    assert ("sources one and two" in found.stdout, words in found.stdout) == (bool(words), True)
+
+
 def test_check_finds_what_only_building_finds(home: Path) -> None:
     (home / "token").write_text("")
     (home / "cipush.yml").write_text("sinks: {vm: {type: vm_import, url: 'http://x', bearer_token_file: token}}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from agent.config import resolve_state_dir
 from agent.config.model import Loaded
 from agent.errors import CollectError, ConfigError, TemporaryError
 from agent.model import Poller
+from agent.plugin import CountingOptions
 from agent.relabel.options import limits_of, rules_of
 from agent.secret import redact
 from agent.sinks import SINKS
@@ -49,7 +51,22 @@ def offline(loaded: Loaded, environ: Mapping[str, str]) -> str:
                 problems += [f"{origin}: {problem}" if origin else problem for problem in error.problems]
     if problems:
         raise ConfigError(problems)
-    return "".join(remarks)
+    return "".join([*remarks, *(f"# {line}\n" for line in _alike(loaded))])
+
+
+def _alike(loaded: Loaded) -> Iterator[str]:
+    """Sources that count the same, or whose series cannot be told apart."""
+    counting = [(name, options) for name, options in loaded.config.sources.items() if isinstance(options, CountingOptions)]
+    for (one, its), (other, others) in combinations(counting, 2):
+        if its.type != others.type:
+            continue
+        if getattr(its, "url", None) == getattr(others, "url", None):
+            yield f"sources {one} and {other} read the same instance: what both of them see counts in one of them only"
+        elif (its.metric_prefix, its.custom_labels) == (others.metric_prefix, others.custom_labels):
+            yield (
+                f"sources {one} and {other} name their series alike: of two projects of the same name only one is sent; "
+                "give one of them custom_labels"
+            )
 
 
 def _state_problems(path: Path | None, loaded: Loaded) -> list[str]:
