@@ -14,6 +14,8 @@ from typing import NamedTuple
 from agent.errors import CollectError
 from agent.net.push import retry_after
 
+MOST_SECONDS = 3600.0
+"""What is believed of a Retry-After: no limit of GitLab's is counted over more."""
 LONGEST_SECONDS = 90.0
 """A limit that lasts longer is an error instead of a wait: limits are counted by the minute."""
 MINUTE = 60.0
@@ -96,8 +98,7 @@ class Limits:
         self._note(headers, date, now)
         if status == 429:
             wait = _number(headers.get("retry-after"))
-            if wait is None:
-                wait = retry_after(headers, date)
+            wait = retry_after(headers, date) if wait is None else min(wait, MOST_SECONDS)
             if wait is None:
                 wait = MINUTE - date % MINUTE
             which = endpoint if _ENDPOINT in words.lower() else ""

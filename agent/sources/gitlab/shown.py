@@ -122,6 +122,7 @@ class Shown:
         place, state = self._places.get(project_id), self._states.get(project_id)
         if place is None or state is None:
             return []
+        state.prune(chosen(place, state, now))
         self._until[project_id] = until(place, state, now)
         return self._gauges.of(place, state, standing, now)
 

@@ -6,7 +6,7 @@ later by GitLab's clock is not overwritten by what was said before, in whatever 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,8 @@ MOST_REFS = 2000
 """Of one project; those that ran longest ago are left out."""
 MOST_CHILDREN = 2000
 """Of one project, the newest."""
+SPARE = 50
+"""Refs of one project that are kept though they are not shown, and child pipelines: what is shown may change."""
 WHOLE_LIST = 100
 """A list of heads that is shorter names every ref; of a longer one there may be refs that ran before any of those it names."""
 
@@ -140,6 +142,17 @@ class ProjectState:
         for place in gone:
             del self.refs[place]
         return bool(gone)
+
+    def prune(self, shown: Collection[Place]) -> None:
+        """Let go of refs that are not shown, but for some that ran last, and of what is below no ref that is."""
+        spare = sorted((place for place in self.refs if place not in shown), key=lambda place: self.refs[place].head.id)
+        for place in spare[:-SPARE]:
+            del self.refs[place]
+        if len(self.children) > 4 * SPARE:
+            heads = [self.refs[place].head for place in shown if place in self.refs]
+            below = {child.id for head in heads for child in self.children_of(head)}
+            for number in sorted(self.children.keys() - below)[:-SPARE]:
+                del self.children[number]
 
     def children_of(self, head: Pipeline) -> Iterator[Pipeline]:
         """What a pipeline triggered in its own project, and what that triggered; of those of one name the newest."""
