@@ -14,7 +14,7 @@ AHEAD_SECONDS = 3600.0
 """How far ahead of the agent's clock GitLab's may be."""
 MAX_TRIES = 5
 """Of reading the jobs of one pipeline, until it is counted without them."""
-MAX_SEEN = 500_000
+MAX_SEEN = 100_000
 """Pipelines that are remembered as counted; the oldest are forgotten first and cost another reading."""
 
 
