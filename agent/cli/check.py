@@ -124,11 +124,15 @@ async def _sink(name: str, options: Any, loaded: Loaded, say: Say, failed: list[
 async def _source(name: str, options: Any, loaded: Loaded, say: Say, failed: list[str]) -> None:
     source = plugin.load(SOURCES, options.type).build(name, options, context(loaded))
     try:
+        said: dict[str, str] = {}
         for poller in source.pollers():
             works, words = await _collected(poller)
-            say(f"source {name}, poller {poller.name}: {'ok' if works else 'FAILED'}: {redact(words)}")
             if not works:
-                failed.append(f"source {name}")
+                before = said.setdefault(words, poller.name)
+                words = words if before == poller.name else f"as {before}"
+            say(f"source {name}, poller {poller.name}: {'ok' if works else 'FAILED'}: {redact(words)}")
+        if said:
+            failed.append(f"source {name}")
         for remark in source.remarks() if isinstance(source, Remarking) else ():
             say(f"source {name}: {redact(remark)}")
     finally:

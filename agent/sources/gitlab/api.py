@@ -180,6 +180,10 @@ def _refusal(reply: Reply, where: str) -> None:
     said = f"{where}: HTTP {reply.status} {reply.words}".strip()
     if reply.status == 401:
         raise CollectError("auth", f"{said}; is the token still good, and may it read this?")
+    if reply.status == 403 and "insufficient_scope" in reply.words:
+        raise CollectError(
+            "forbidden", f"{where}: the token may not read the API (insufficient_scope); make one with the scope read_api"
+        )
     if reply.status == 403:
         raise CollectError("forbidden", f"{said}; check the token's scope (read_api) and role, and whether the feature is on")
     if reply.status in (404, 410, 451):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from agent import plugin
 from agent.net.options import ConnectionOptions
@@ -256,6 +256,10 @@ class Options(CountingOptions, ConnectionOptions):
         """What a project or wildcard leaves out is as project_defaults has it, key by key."""
         if not isinstance(given, dict) or not isinstance(given.get("project_defaults"), dict):
             return given
+        try:
+            ProjectOptions.model_validate(given["project_defaults"])
+        except ValidationError:
+            return given  # what is wrong there is said once, and not of every project and wildcard too
         filled = dict(given)
         for key in ("projects", "wildcards"):
             if isinstance(given.get(key), list):

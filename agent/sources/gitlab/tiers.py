@@ -192,7 +192,7 @@ class Tiers:
             if error.kind in ("connect", "rate_limit"):
                 raise
             if error.kind == "forbidden" and "insufficient_scope" in str(error):
-                self.problem = f"the token may not read the API: {error}; make one with the scope read_api"
+                self.problem = "the token may not read the API; make one with the scope read_api"
             return
         scopes = data.get("scopes") if isinstance(data, dict) else None
         if not isinstance(scopes, list):
