@@ -5,8 +5,9 @@
 # make generate   regenerate the classes of proto/*.proto
 # make docs       regenerate the reference pages of docs/
 # make bench      the benchmarks of tests/bench, one table each
-# make soak       the proofs at length, about an hour: an outage of ten minutes, 500 kills, random faults of every real
-#                 receiver with a look for leaks, a week of GitHub in each way; SOAK="--minutes 600 --seed 1" sets how long
+# make soak       the proofs at length, some hours: an outage of ten minutes, 500 kills, random faults of every real
+#                 receiver with a look for leaks, a week of GitHub and of GitLab in each way; SOAK="--minutes 600 --seed 1"
+#                 sets how long, SOAK="--gitlab-projects 100" how large
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
@@ -60,7 +61,7 @@ docs: .venv/.agent
 	$(BIN)/cipush metrics > docs/metrics.md
 
 bench: .venv/.tests
-	@for bench in flush exposition scrape scrape_parse webhook github; do $(BIN)/python -m tests.bench.$$bench || exit 1; done
+	@for bench in flush exposition scrape scrape_parse webhook github gitlab; do $(BIN)/python -m tests.bench.$$bench || exit 1; done
 
 soak: setup
 	$(BIN)/python -m tests.soak $(SOAK)
