@@ -114,7 +114,7 @@ class _Standing:
                 "ref": name,
                 "parent_project": parent.project.path_at(self.now),
                 "parent_ref": name if is_below else ref_name(parent) if parent.merge_request else self.rules.ref(parent),
-                "bridge_name": upstream.bridge.spec.name,
+                "bridge_name": words.job_name(upstream.bridge.spec.name),
             }
             self._set("child_pipeline_status", {**own, "status": words.pipeline_status(view)}, 1)
 

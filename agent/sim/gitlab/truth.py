@@ -183,7 +183,7 @@ class _Counted:
             "ref": self.rules.ref(pipeline),
             "parent_project": self.path(parent.project, at),
             "parent_ref": self.rules.ref(parent),
-            "bridge_name": bridge.spec.name,
+            "bridge_name": words.job_name(bridge.spec.name),
         }
 
     def _job_labels(self, pipeline: Pipeline, job: Job, at: float) -> dict[str, str]:

@@ -164,7 +164,7 @@ class Counting:
             return []
         there = self._places.get(upstream.project) or place._replace(default_branch="")
         parent = there.rules.label(upstream.kind, upstream.ref, there.default_branch)
-        own = (place.path, ref, upstream.project, parent, upstream.bridge)
+        own = (place.path, ref, upstream.project, parent, self._labeller.job_name(upstream.bridge))
         found = [
             Increment(families.child_pipeline_run_count, own, 1),
             Increment(families.child_pipeline_runs_by_status_total, (*own, labels.status(pipeline.status)), 1),

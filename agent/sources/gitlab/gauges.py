@@ -100,7 +100,7 @@ class Gauges:
     def _child(self, place: Place, label: str, parent: str, child: Pipeline) -> Iterator[Sample]:
         if child.upstream is None:
             return
-        own = (place.path, label, child.upstream.project, parent, child.upstream.bridge)
+        own = (place.path, label, child.upstream.project, parent, self._labeller.job_name(child.upstream.bridge))
         for word, value in _statuses(labels.status(child.status), labels.PIPELINE_STATUSES, is_sparse=place.rules.is_sparse):
             yield self._families.child_pipeline_status, (*own, word), value
 

@@ -72,7 +72,7 @@ class GitlabSource:
         self._options = options
         self._context = context
         self._families = families(options)
-        self._host = urlsplit(options.url).netloc.rpartition("@")[2]
+        self._host = host_of(options.url)
         self._engine = Engine(self._host, options, self._families)
         self._hook = GitlabHook(options.webhook, self._engine)
         self._watch = Stopwatch()
@@ -212,6 +212,12 @@ class GitlabSource:
             yield Update(families.events_ignored_total, (reason,), count, now, SCOPE)
         for kind, count in malformed.items():
             yield Update(families.malformed_objects_total, (kind,), count, now, SCOPE)
+
+
+def host_of(url: str) -> str:
+    """The name of an instance as keys have it: several may share a host, each below a path of its own."""
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2].lower() + parts.path.rstrip("/")
 
 
 def build(name: str, options: Options, context: Context) -> GitlabSource:
