@@ -119,3 +119,30 @@ async def test_a_search_that_fails_leaves_its_project_for_the_next_poll() -> Non
 
     assert (first.pipelines, list(first.failed)) == ({}, [7])
     assert [one.upstream for one in second.pipelines[7]] == [Upstream("acme/shop", "main", "deploy", "branch", 1)]
+
+
+async def test_a_pipeline_waits_while_a_project_that_fell_behind_is_asked_apart_and_cannot_be_read() -> None:
+    down = downstream()
+    gitlab, third = GitLab(), Project(9, "acme/third")
+    reader = RestReader(gitlab, options())
+    await reader.changed([SHOP, TILL, third], 0)
+    gitlab.runs += [Run(1, triggers=[("release", down)]), down]
+    gitlab.more["/projects/7/pipelines"] = CollectError("json", "the answer is no list")
+    await reader.changed([SHOP], 0)
+
+    without = await reader.changed([TILL, third], 0)
+    del gitlab.more["/projects/7/pipelines"]
+    found = await reader.changed([SHOP, TILL], 0)
+
+    assert (without.failed[8].kind, found.pipelines[8][0].upstream) == ("upstream", RELEASE)
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"id": 2}, {"data": None, "errors": []}, []])
+async def test_an_answer_that_is_not_the_pipeline_leaves_its_project_for_the_next_poll(answer: object) -> None:
+    gitlab = GitLab(Run(1), downstream())
+    gitlab.more["/projects/7/pipelines/1"] = answer
+    reader = RestReader(gitlab, options())
+
+    found = await reader.changed([SHOP], 0)
+
+    assert (found.failed[7].kind, list(found.pipelines)) == ("json", [])
