@@ -6,6 +6,7 @@ import pytest
 
 from agent.sim.gitlab.objects import BRIDGE, BUILD, Pipeline
 from agent.sim.gitlab.places import World
+from agent.sim.gitlab.rules import job_name
 from tests.gitlab_observed import Observer
 from tests.gitlab_trapped import end, ended, jobs, made, observed, pipelines, read, total
 
@@ -47,7 +48,7 @@ def test_a_child_of_a_child_is_its_parents_and_not_its_grandparents(world: World
     assert nested
     for one in nested:
         assert one.upstream is not None
-        parent, bridge = path(world, one.upstream.pipeline), one.upstream.bridge.spec.name
+        parent, bridge = path(world, one.upstream.pipeline), job_name(one.upstream.bridge.spec.name)
         alike = [each for each in ended(world) if is_triggered_alike(one, each)]
         assert total(seen, CHILDREN, project=path(world, one), parent_project=parent, bridge_name=bridge) == len(alike)
 
@@ -57,7 +58,7 @@ def is_triggered_alike(one: Pipeline, other: Pipeline) -> bool:
     if one.upstream is None or other.upstream is None or one.project is not other.project:
         return False
     is_one_parent = one.upstream.pipeline.project is other.upstream.pipeline.project
-    return is_one_parent and one.upstream.bridge.spec.name == other.upstream.bridge.spec.name
+    return is_one_parent and job_name(one.upstream.bridge.spec.name) == job_name(other.upstream.bridge.spec.name)
 
 
 def path(world: World, pipeline: Pipeline) -> str:
@@ -72,7 +73,8 @@ def test_what_is_triggered_in_another_project_counts_there_and_once(world: World
 
 
 def test_trigger_jobs_are_not_among_the_jobs(world: World, seen: Observer) -> None:
-    bridges = {job.spec.name for job in jobs(world, BRIDGE)} - {job.spec.name for job in jobs(world, BUILD)}
+    triggers, builds = ({job_name(job.spec.name) for job in jobs(world, kind)} for kind in (BRIDGE, BUILD))
+    bridges = triggers - builds
 
     assert bridges
     assert [total(seen, "job_run_count", job_name=name) for name in sorted(bridges)] == [0] * len(bridges)
