@@ -150,13 +150,6 @@ async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them(rig: 
     assert rig.server.asked["jobs"] - before <= 1  # of the one that runs
 
 
-async def test_a_pipeline_whose_jobs_may_not_be_read_counts_without_them_at_once(rig: Rig, wall: Clock) -> None:
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    rig.server.no_jobs[12] = "forbidden"
-
-    assert await rig.poll_all() == ["pipeline:12"]
-
-
 async def test_with_nothing_to_be_had_the_poll_fails_and_loses_nothing(rig: Rig, wall: Clock) -> None:
     rig.server.put(1, pipeline(12, updated=START + 20))
     rig.server.broken = "rate_limit"
@@ -271,6 +264,38 @@ async def test_jobs_of_a_running_pipeline_are_read_again_though_it_does_not_chan
     await rig.poll_all()
     rig.server.jobs_of[21] = [job(210)]
     wall.now += REFRESH_SECONDS
+
+    assert await rig.poll_all() == ["job:210"]
+
+
+async def test_pipelines_of_a_busy_project_are_looked_at_again_as_well(rig: Rig, wall: Clock) -> None:
+    for turn in range(3):
+        wall.now += 600
+        rig.server.put(2, pipeline(30 + turn, updated=int(wall.now) - 5))
+        await rig.poll_all()
+    rig.server.jobs_of[21] = [job(210)]
+    wall.now += REFRESH_SECONDS
+    rig.server.put(2, pipeline(40, updated=int(wall.now) - 5))
+
+    assert await rig.poll_all() == ["job:210", "pipeline:40"]
+
+
+async def test_a_deleted_pipeline_of_a_busy_project_is_given_up(rig: Rig, wall: Clock) -> None:
+    rig.server.pipelines_of[2] = []
+    for turn in range(4):
+        wall.now += 600
+        rig.server.put(2, pipeline(30 + turn, updated=int(wall.now) - 5))
+        await rig.poll_all()
+
+    assert rig.engine.lost == [21]
+
+
+async def test_a_hint_looks_at_running_pipelines_again(rig: Rig, wall: Clock) -> None:
+    wall.now += 600
+    await rig.poll_all()
+    rig.server.jobs_of[21] = [job(210)]
+    wall.now += 2
+    rig.sync.hint(2)
 
     assert await rig.poll_all() == ["job:210"]
 

@@ -56,10 +56,19 @@ class Memory:
     tries: dict[int, int] = field(default_factory=dict)
     """By id of a pipeline whose jobs could not be read: how often that was tried."""
 
-    def gives_up(self, pipeline_id: int, *, is_refused: bool) -> bool:
+    def gives_up(self, pipeline_id: int) -> bool:
         """Its jobs could not be read once more; whether it is to be counted without them."""
-        tries = self.tries[pipeline_id] = self.tries.get(pipeline_id, 0) + 1
-        return is_refused or tries >= MAX_TRIES
+        self.tries[pipeline_id] = self.tries.get(pipeline_id, 0) + 1
+        return self.tries[pipeline_id] >= MAX_TRIES
+
+    def drop(self, pipeline_id: int) -> None:
+        """There is none of that number any more."""
+        for held in (self.open, self.looked, self.heard, self.tries, self.seen):
+            held.pop(pipeline_id, None)
+
+    def coming(self) -> set[int]:
+        """Ids of the pipelines that are still to be read in full."""
+        return {pipeline.id for pipelines in self.todo.values() for pipeline in pipelines}
 
     def count(self, project_id: int, pipeline: Pipeline, now: float) -> None:
         """It was read in full and counted as far as it can be."""

@@ -8,7 +8,9 @@ from typing import Protocol
 from agent.model import Collected, Update
 
 ANSWERED_SECONDS = 3600.0
-"""For how long a project's gauges hold that did not answer again."""
+"""For how long at the least a project's gauges hold that did not answer again."""
+ANSWERED_POLLS = 3
+"""And for how many polls."""
 
 
 class Engine(Protocol):
@@ -24,9 +26,10 @@ class Engine(Protocol):
 
 
 class Present:
-    """What goes on now. `answered`: by project, when it last answered, seconds since the epoch."""
+    """What goes on now. `answered`: by project, when it last answered, seconds since the epoch; `interval`: of polls."""
 
-    def __init__(self, engine: Engine, answered: Mapping[int, float]) -> None:
+    def __init__(self, engine: Engine, answered: Mapping[int, float], interval: float) -> None:
+        self._longest = max(ANSWERED_SECONDS, ANSWERED_POLLS * interval)
         self._engine = engine
         self._answered = answered
         self._shown: frozenset[int] = frozenset()
@@ -35,7 +38,7 @@ class Present:
         """Gauges of projects that have changed since `cursor`, and `own`, all of `scope`."""
         since = cursor if isinstance(cursor, int) else 0
         changed, version = self._engine.changed_since(since, now)
-        live = frozenset(number for number, at in self._answered.items() if now - at <= ANSWERED_SECONDS)
+        live = frozenset(number for number, at in self._answered.items() if now - at <= self._longest)
         known = self._shown if since else frozenset()
         self._shown = live
         listed = (frozenset(changed) | (live - known)) & live

@@ -39,6 +39,8 @@ FAMILIES = tuple(families(Options.model_construct()))
 
 PRESENT_SECONDS = 15.0
 """How often what has not ended is counted anew."""
+FIRST_SECONDS = 10.0
+"""How long that waits for the first poll."""
 TIERS_SECONDS = 300.0
 """How often it is looked whether a namespace has to be asked for its tier."""
 ASKING_SECONDS = 120.0
@@ -77,7 +79,8 @@ class GitlabSource:
         self._hook = GitlabHook(options.webhook, self._engine)
         self._watch = Stopwatch()
         self._asking = self._connected(transport) if options.token or options.token_file else None
-        self._present = Present(self._engine, {} if self._asking is None else self._asking.survey.confirmed)
+        confirmed = {} if self._asking is None else self._asking.survey.confirmed
+        self._present = Present(self._engine, confirmed, options.collectors.pipelines.interval_seconds)
 
     def families(self) -> tuple[Family, ...]:
         """What the ledger feeds."""
@@ -86,7 +89,7 @@ class GitlabSource:
     def pollers(self) -> tuple[Poller, ...]:
         """What is on; what an earlier life noted is taken up here."""
         self._engine.restore(self._context.recall(self._name), self._context.clock())
-        return (Poller("present", PRESENT_SECONDS, self._collect_present), *self._asking_pollers())
+        return (*self._asking_pollers(), Poller("present", PRESENT_SECONDS, self._collect_present))
 
     def admits(self, address: str) -> bool:
         """Whether deliveries may come from there. Raises DeliveryError where none are taken."""
@@ -145,7 +148,7 @@ class GitlabSource:
         asking, collectors = self._asking, self._options.collectors
         if asking is None or not (self._options.projects or self._options.wildcards):
             return
-        if collectors.pipelines.enabled:
+        if self._is_polled:
             collect = self._watch.timed(PIPELINES, asking.sync.collect)
             yield Poller(PIPELINES, collectors.pipelines.interval_seconds, collect, ASKING_SECONDS, durable=True)
         if collectors.pipelines.enabled and asking.cases is not None:
@@ -154,6 +157,12 @@ class GitlabSource:
             collect = self._watch.timed(ENVIRONMENTS, self._collect_environments)
             yield Poller(ENVIRONMENTS, collectors.environments.interval_seconds, collect, ASKING_SECONDS, durable=True)
         yield Poller("tiers", TIERS_SECONDS, self._watch.timed("tiers", self._collect_tiers), ASKING_SECONDS)
+
+    @property
+    def _is_polled(self) -> bool:
+        """Whether pipelines are asked for at all."""
+        options = self._options
+        return self._asking is not None and bool(options.projects or options.wildcards) and options.collectors.pipelines.enabled
 
     async def _collect_environments(self, cursor: object) -> Collected:
         assert self._asking is not None, "it is no poller without"
@@ -182,6 +191,9 @@ class GitlabSource:
         return Collected(updates, complete=("tiers",), problem=tiers.problem, again=not tiers.is_whole)
 
     async def _collect_present(self, cursor: object) -> Collected:
+        if self._asking is not None and self._is_polled:
+            with anyio.move_on_after(FIRST_SECONDS):  # before the first poll there is nothing to be seen
+                await self._asking.sync.looked.wait()
         now = self._context.clock()
         return self._present.collected(cursor, now, self._own(now), SCOPE)
 

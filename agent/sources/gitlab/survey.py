@@ -110,7 +110,11 @@ class Survey:
     async def some(self, numbers: Sequence[int], memory: Memory, now: float, gathered: Gathered) -> None:
         """The same for a few projects; how far the others are stays as it is."""
         due = [self.projects[number][0] for number in numbers if number in memory.since and number in self.projects]
+        for number, (project_id, _) in memory.open.items():
+            if project_id in numbers:
+                memory.looked.pop(number, None)  # it may be about a job
         await self._ask([project for project in due if self._is_due(project.id, now)], memory, now, gathered)
+        self._refresh(memory, now)
 
     def _is_due(self, number: int, now: float) -> bool:
         return not 0 < self._retry.get(number, 0.0) - now <= RETRY_SECONDS
@@ -218,19 +222,22 @@ class Survey:
         age = max(self._jobs.interval_seconds, REFRESH_SECONDS)
         if not self._jobs.enabled:
             return
+        coming = memory.coming()
         for number, (project_id, pipeline) in list(memory.open.items()):
             if project_id not in memory.since:
                 del memory.open[number]
-            elif pipeline.status in GOING and now - memory.looked.get(number, 0.0) >= age and project_id not in memory.todo:
-                _add(memory, project_id, [pipeline])  # of the others there is newer word, or they come next
+            elif pipeline.status in GOING and now - memory.looked.get(number, 0.0) >= age and number not in coming:
+                _add(memory, project_id, [pipeline])
 
     async def _follow(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """Ask for pipelines that have not ended, and of which nothing was heard for long, by their numbers."""
         wanted: dict[Project, list[int]] = {}
         left = FOLLOWED_AT_ONCE
+        coming = memory.coming()
         for number, (project, _) in self.projects.items():
-            quiet = [one for one in self._engine.unfinished(number) if now - memory.heard.get(one, 0.0) >= FOLLOW_SECONDS]
-            if quiet and number in memory.since and number not in memory.todo and left > 0:
+            followed = (one for one in self._engine.unfinished(number) if one not in coming)
+            quiet = [one for one in followed if now - memory.heard.get(one, 0.0) >= FOLLOW_SECONDS]
+            if quiet and number in memory.since and left > 0:
                 wanted[project] = quiet[:left]
                 left -= len(wanted[project])
         if not wanted:
@@ -243,6 +250,7 @@ class Survey:
             _add(memory, project.id, found)
             for number in numbers:
                 if number in answers and answers[number] is None:
+                    memory.drop(number)
                     gathered.add(self._engine.gone(project.id, number))
 
     async def _heads(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:

@@ -66,6 +66,8 @@ class Sync:
         self._saved = 0.0
         self._full_at = 0.0
         self._hinted: set[int] = set()
+        self.looked = anyio.Event()
+        """Set once the first collect is over, whatever it came to."""
         self.errors: Counter[tuple[str, str]] = Counter()
         """What could not be read of single pipelines, by (collector, kind), since the agent's start."""
 
@@ -80,6 +82,12 @@ class Sync:
 
     async def collect(self, cursor: object) -> Collected:
         """Count what ended since `cursor`. Raises CollectError where nothing at all could be read."""
+        try:
+            return await self._collect(cursor)
+        finally:
+            self.looked.set()
+
+    async def _collect(self, cursor: object) -> Collected:
         begun, now, gathered = anyio.current_time(), self._context.clock(), Gathered()
         self._adopt(cursor, gathered)
         memory = self._memory
@@ -173,7 +181,7 @@ class Sync:
             if isinstance(own, CollectError):
                 self.errors["jobs", own.kind] += 1
                 gathered.problems.append(f"project {project.path}, jobs of pipeline {pipeline.id}: {own}")
-                if not self._memory.gives_up(pipeline.id, is_refused=own.kind in ("missing", "forbidden")):
+                if not self._memory.gives_up(pipeline.id):
                     self._memory.stuck.add(project.id)
                     continue
                 own = None  # it counts all the same, without them
