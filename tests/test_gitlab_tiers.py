@@ -201,12 +201,14 @@ async def test_each_collector_says_why_it_is_off(gitlab: GitLab) -> None:
     assert found["dora"] == Standing(False, "this version does not collect it yet")
 
 
-async def test_remarks_name_what_was_found_and_what_the_configuration_asks_for_in_vain(gitlab: GitLab) -> None:
+async def test_remarks_name_what_was_found_and_every_collector_that_is_off(gitlab: GitLab) -> None:
     found = tiers(gitlab, collectors={"dora": {"enabled": True}, "contributors": {"enabled": False}})
     await found.refresh([SHOP, NOTES])
 
     assert found.remarks() == (
         "GitLab 18.4.1-ee, EE",
         "free: acme, anna",
-        "collector dora is off: this version does not collect it yet",
+        "collectors that are off: test_reports, environments: switched off in the configuration",
+        "collectors that are off: merge_requests, dora, value_stream, code_review, repository, contributors: "
+        "this version does not collect it yet",
     )

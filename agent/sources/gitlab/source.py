@@ -111,6 +111,8 @@ class GitlabSource:
         if self._asking is None:
             return ("nothing is asked of GitLab: set token or token_file, and projects or wildcards",)
         said = self._asking.tiers.remarks()
+        if self._asking.survey.begun.is_set():
+            said = (f"{len(self._asking.survey.projects)} projects are read", *said)
         if not (self._options.projects or self._options.wildcards):
             return (*said, "no project is read; set projects or wildcards")
         return said

@@ -92,7 +92,7 @@ class Tiers:
         return {name: self._standing(name) for name in CollectorsOptions.model_fields}
 
     def remarks(self) -> tuple[str, ...]:
-        """For people: what was found, and what is off that the configuration asks for."""
+        """For people: what was found, and which collectors are off for which reason."""
         found = []
         if self.instance is not None:
             found.append(f"GitLab {escaped(self.instance.version)}, {'EE' if self.instance.is_enterprise else 'CE'}")
@@ -101,10 +101,11 @@ class Tiers:
             more = f" and {len(namespaces) - MAX_NAMED} more" if len(namespaces) > MAX_NAMED else ""
             if namespaces:
                 found.append(f"{name}: {', '.join(namespaces[:MAX_NAMED])}{more}")
-        off = [(name, standing.reason) for name, standing in self.collectors().items() if not standing.is_on]
-        said = self._collectors.model_fields_set
-        wanted = {name for name in said if getattr(self._collectors, name).enabled}
-        return (*found, *(f"collector {name} is off: {reason}" for name, reason in off if name in wanted))
+        off: dict[str, list[str]] = {}
+        for name, standing in self.collectors().items():
+            if not standing.is_on:
+                off.setdefault(standing.reason, []).append(name)
+        return (*found, *(f"collectors that are off: {', '.join(names)}: {reason}" for reason, names in off.items()))
 
     async def refresh(self, projects: Iterable[Project]) -> None:
         """Ask what is due. Raises CollectError where nothing can be asked: `auth`, `connect`, `rate_limit`."""
