@@ -74,7 +74,17 @@ async def test_of_very_many_branches_some_hundreds_are_read() -> None:
 
     found = await reader(instance).heads([known(1)], branches=True, tags=True)
 
-    assert [one.id for one in found.pipelines[1]] == list(range(1000, 700, -1))
+    assert [one.id for one in found.pipelines[1]] == list(range(1000, 650, -1))
+
+
+async def test_of_very_many_pipelines_that_wait_the_newest_are_registered() -> None:
+    instance = Instance(project(1, [pipeline(number, status="MANUAL") for number in range(1, 2601)]))
+
+    found = await reader(instance).unfinished([known(1)])
+
+    assert found.failed == {}
+    assert [one.id for one in found.pipelines[1]][:2000] == list(range(2600, 600, -1))
+    assert len(instance.requests) < 60
 
 
 # -- pipelines by id, reports ----------------------------------------------------------------------------

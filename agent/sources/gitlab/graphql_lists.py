@@ -19,8 +19,10 @@ from agent.sources.gitlab.queries import MAX_PROJECTS, Listing, Queries, project
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.variables import Wanted
 
+MAX_ITEMS = 50_000
+"""Of one list of a project."""
 MAX_PAGES = 100
-"""Of one list of one project: ten thousand pipelines."""
+"""That bring nothing, of one list."""
 
 
 class _Page(NamedTuple):
@@ -31,6 +33,8 @@ class _Page(NamedTuple):
     cursor: str
     number: int
     """1 = the second."""
+    items: int
+    """How many came before."""
 
 
 @dataclass
@@ -128,25 +132,19 @@ class Lists:
                 continue
             path = reading.found.paths[project.id] = _path_of(node) or project.path
             for listing in listings:
-                self._page(node.get(listing.alias), project, path, listing, 0, reading, pages)
+                self._page(node.get(listing.alias), _Page(project, listing, "", 0, 0), path, reading, pages)
         for project in left.values():
             reading.failed(project.id, CollectError("missing", f"{project.path}: it is gone, or may not be seen with this token"))
         return again
 
-    def _page(
-        self,
-        page: Any,
-        project: Project,
-        path: str,
-        listing: Listing,
-        number: int,
-        reading: Reading,
-        pages: list[_Page],
-    ) -> None:
-        found = pipelines_of(nodes_of(page), path, listing.is_children, self._api.malformed, self._variables)
-        reading.add(project.id, list(found))
-        if (cursor := cursor_of(page)) and number + 1 != listing.enough:
-            pages.append(_Page(project, listing, cursor, number + 1))
+    def _page(self, found: Any, page: _Page, path: str, reading: Reading, pages: list[_Page]) -> None:
+        """Take in `found`, the answer for `page`; what follows goes to `pages`."""
+        project, listing, nodes = page.project, page.listing, nodes_of(found)
+        pipelines = pipelines_of(nodes, path, listing.is_children, self._api.malformed, self._variables)
+        reading.add(project.id, list(pipelines))
+        items = page.items + len(nodes)
+        if (cursor := cursor_of(found)) and not 0 < listing.enough <= items:
+            pages.append(_Page(project, listing, cursor, page.number + 1, items))
 
     async def _rest(self, queries: Queries, pages: Sequence[_Page], time: Mapping[str, str], reading: Reading) -> None:
         """Further pages, to the end of each list."""
@@ -163,9 +161,10 @@ class Lists:
                 return ()
             more: list[_Page] = []
             path = reading.found.paths.get(page.project.id, page.project.path)
-            self._page(found, page.project, path, page.listing, page.number, reading, more)
-            if more and page.number + 1 >= MAX_PAGES:
-                reading.failed(page.project.id, CollectError("size", f"{page.project.path}: more than {MAX_PAGES} pages"))
+            self._page(found, page, path, reading, more)
+            if more and (more[0].items >= MAX_ITEMS or more[0].number >= MAX_PAGES + more[0].items):
+                words = f"{page.project.path}: more than {MAX_ITEMS} pipelines in one list"
+                reading.failed(page.project.id, CollectError("size", words))
                 return ()
             return more
 

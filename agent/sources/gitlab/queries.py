@@ -18,10 +18,12 @@ MAX_PROJECTS = 100
 """Of one request: GitLab's longest page."""
 CHILDREN_PAGE = 50
 STATUS_PAGE = 15
+STATUS_ITEMS = 2000
+"""Of one status and project, the newest first: pipelines that wait for people wait for years, and are many."""
 HEADS_PAGE = 50
 NESTED_PAGE = 20
 """Lengths of pages with which several lists fit into a query."""
-HEADS_PAGES = 6
+HEADS_ITEMS = 300
 """Of branches or tags, those that ran last: what nobody pushes to any more has no state to show."""
 STATUSES_AT_ONCE = 3
 STATUSES_WITH_VARIABLES = 2
@@ -82,7 +84,7 @@ class Listing(NamedTuple):
     is_nested: bool = False
     """Whether it brings what these triggered as well."""
     enough: int = 0
-    """Pages that are read at the most; 0 = it has to be read to its end."""
+    """Items that are read, then no more; 0 = it has to be read to its end."""
 
 
 def plain(*inside: int) -> int:
@@ -147,7 +149,8 @@ class Queries:
         found: list[Listing] = []
         for status in self._schema.statuses:
             if status not in FINAL:
-                found += self._both(status.lower(), f"status:{status}", STATUS_PAGE, STATUS_PAGE)
+                both = self._both(status.lower(), f"status:{status}", STATUS_PAGE, STATUS_PAGE)
+                found += (listing._replace(enough=STATUS_ITEMS) for listing in both)
         most = STATUSES_WITH_VARIABLES if self._has_variables else STATUSES_AT_ONCE
         at_once = 1 if found and found[0].is_nested else most
         return [tuple(found[at : at + at_once]) for at in range(0, len(found), at_once)]
@@ -155,8 +158,8 @@ class Queries:
     def heads(self, *, branches: bool, tags: bool) -> tuple[Listing, ...]:
         """The newest of each branch and tag."""
         size = min(HEADS_PAGE, self.page)
-        found = (Listing("branches", "scope:BRANCHES", size, enough=HEADS_PAGES),) if branches else ()
-        return found + ((Listing("tags", "scope:TAGS", size, enough=HEADS_PAGES),) if tags else ())
+        found = (Listing("branches", "scope:BRANCHES", size, enough=HEADS_ITEMS),) if branches else ()
+        return found + ((Listing("tags", "scope:TAGS", size, enough=HEADS_ITEMS),) if tags else ())
 
     def listed(self, listings: Iterable[Listing]) -> str:
         """First pages of these lists, of projects `$ids`, which are `$n`."""
@@ -164,7 +167,8 @@ class Queries:
 
     def next_page(self, listing: Listing) -> str:
         """The page after `$c` of one list of the one project in `$ids`."""
-        return self._over_projects(",$c:String", self._list(listing, ",after:$c"))
+        whole = listing if listing.is_nested else listing._replace(page=self.page)  # it is alone, and may be as dear as both
+        return self._over_projects(",$c:String", self._list(whole, ",after:$c"))
 
     def _both(self, alias: str, arguments: str, page: int, children_page: int) -> tuple[Listing, ...]:
         share = PAGES_WITH_VARIABLES if self._has_variables else 1.0
