@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
-from agent.sources.gitlab.memory import MAX_TRIES
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
-from agent.sources.gitlab.survey import FOLLOW_SECONDS, FORGET_SECONDS, HEADS_SECONDS, REFRESH_SECONDS, RETRY_SECONDS
+from agent.sources.gitlab.survey import FOLLOW_SECONDS, FORGET_SECONDS, HEADS_SECONDS, REFRESH_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, job, pipeline
 
 pytestmark = pytest.mark.anyio
@@ -64,15 +62,6 @@ async def test_a_poll_asks_for_changes_since_the_last_and_a_little_before(rig: R
     assert rig.server.after == [((1, 2), START - OVERLAP_SECONDS)]
 
 
-async def test_what_a_failed_commit_lost_is_read_again(rig: Rig, wall: Clock) -> None:
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    rig.server.jobs_of[12] = [job(120)]
-    await rig.poll(commits=False)
-    wall.now += 30
-
-    assert await rig.poll_all() == ["pipeline:12", "job:120"]
-
-
 async def test_another_process_goes_on_where_the_cursor_is(rig: Rig, wall: Clock) -> None:
     rig.server.put(1, pipeline(12, updated=START + 3000))
     wall.now += 4000
@@ -89,79 +78,6 @@ async def test_a_process_that_starts_again_registers_nothing_anew(rig: Rig, wall
     assert rig.engine.registered == [21]
 
 
-async def test_a_project_that_failed_is_read_from_where_it_was(rig: Rig, wall: Clock) -> None:
-    rig.server.failing[1] = "timeout"
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    await rig.poll_all()
-    wall.now += 900
-    await rig.poll_all()
-    del rig.server.failing[1]
-    rig.restart()
-    wall.now += 900
-
-    assert "pipeline:12" in await rig.poll_all()
-
-
-async def test_a_project_that_fails_is_named(rig: Rig) -> None:
-    rig.server.failing[1] = "timeout"
-
-    await rig.poll_all()
-
-    assert rig.problem == "project team/p1: no"
-
-
-@pytest.mark.parametrize("kind", ["missing", "forbidden"])
-async def test_a_project_that_may_not_be_read_is_left_alone_for_hours(rig: Rig, wall: Clock, kind: str) -> None:
-    rig.server.failing[1] = kind
-    await rig.poll_all()
-    rig.server.after.clear()
-    wall.now += RETRY_SECONDS - 60
-    await rig.poll_all()
-    wall.now += 120
-    await rig.poll_all()
-
-    assert [projects for projects, _ in rig.server.after] == [(2,), (1, 2)]
-
-
-async def test_a_pipeline_whose_jobs_cannot_be_read_is_read_whole_at_a_later_poll(rig: Rig, wall: Clock) -> None:
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    rig.server.jobs_of[12] = [job(120)]
-    rig.server.no_jobs[12] = "timeout"
-    assert await rig.poll_all() == []
-    wall.now += 3600
-    del rig.server.no_jobs[12]
-
-    assert await rig.poll_all() == ["pipeline:12", "job:120"]
-
-
-async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them(rig: Rig, wall: Clock) -> None:
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    rig.server.no_jobs[12] = "json"
-    counted: list[str] = []
-    for _ in range(MAX_TRIES):
-        counted += await rig.poll_all()
-        wall.now += 30
-    before = rig.server.asked["jobs"]
-    wall.now += 30
-    await rig.poll_all()
-
-    assert counted == ["pipeline:12"]
-    assert rig.sync.errors == {("jobs", "json"): MAX_TRIES}
-    assert rig.server.asked["jobs"] - before <= 1  # of the one that runs
-
-
-async def test_with_nothing_to_be_had_the_poll_fails_and_loses_nothing(rig: Rig, wall: Clock) -> None:
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    rig.server.broken = "rate_limit"
-    for _ in range(3):
-        with pytest.raises(CollectError):
-            await rig.poll_all()
-        wall.now += 600
-    rig.server.broken = ""
-
-    assert "pipeline:12" in await rig.poll_all()
-
-
 async def test_much_at_once_is_counted_in_portions_and_asked_for_once(
     rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,21 +92,6 @@ async def test_much_at_once_is_counted_in_portions_and_asked_for_once(
 
     assert portions == [20, 20, 15]
     assert rig.server.asked["changed"] == 1
-
-
-async def test_a_process_that_ends_in_the_middle_of_much_leaves_nothing_out(
-    rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PORTION", 10)
-    monkeypatch.setattr(module, "MAX_OBSERVATIONS", 20)
-    rig.server.put(1, *(pipeline(100 + number, updated=START + number % 7) for number in range(55)))
-    await rig.poll()
-    wall.now += 7200
-    rig.restart()
-
-    await rig.poll_all()
-
-    assert {f"pipeline:{100 + number}" for number in range(55)} <= set(rig.counted)
 
 
 async def test_a_project_made_later_counts_from_its_first_second(rig: Rig, wall: Clock) -> None:
@@ -228,25 +129,6 @@ async def test_a_project_that_is_no_longer_there_is_forgotten_after_an_hour(rig:
 
     assert rig.engine.forgotten == [2]
     assert rig.notes.keys() & {"since:1", "since:2"} == {"since:1"}
-
-
-async def test_a_project_that_one_list_leaves_out_goes_on(rig: Rig, wall: Clock) -> None:
-    left_out = rig.server.projects_by_id.pop(2)
-    rig.server.put(2, pipeline(21, updated=START + 40))
-    await rig.poll_all()
-    rig.server.projects_by_id[2] = left_out
-    wall.now += RETRY_SECONDS
-
-    assert await rig.poll_all() == ["pipeline:21"]
-
-
-async def test_nothing_is_forgotten_while_discovery_has_problems(rig: Rig, wall: Clock) -> None:
-    del rig.server.projects_by_id[2]
-    rig.server.problems_now = ("group team: cannot be read",)
-
-    await rig.poll_all()
-
-    assert rig.engine.forgotten == []
 
 
 async def test_a_quiet_pipeline_that_was_deleted_is_given_up(rig: Rig, wall: Clock) -> None:
@@ -341,12 +223,3 @@ async def test_the_stored_cursor_changes_with_what_is_counted(rig: Rig, wall: Cl
     await rig.poll_all()
 
     assert (idle == before, rig.cursor == before) == (True, False)
-
-
-async def test_a_cursor_that_cannot_be_read_begins_anew_and_says_so(rig: Rig, wall: Clock) -> None:
-    rig.cursor = '{"v":1,"mark":"x"}'
-    rig.restart()
-
-    await rig.poll_all()
-
-    assert rig.problem == "the cursor cannot be read; pipelines are read from now on"

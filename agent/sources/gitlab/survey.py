@@ -149,7 +149,7 @@ class Survey:
         for first in range(0, len(joined), self._reader.together):
             batch = joined[first : first + self._reader.together]
             found = await self._reader.unfinished(batch)
-            self._failed(found, now, gathered)
+            self._failed(found, memory, now, gathered)
             begins = self._begins(found, memory, now, gathered)
             if found.pipelines and not progress.mark:
                 progress.mark = begins - OVERLAP_SECONDS
@@ -186,7 +186,7 @@ class Survey:
         for mark, group in sorted(groups.items()):
             found = await self._reader.changed(group, mark)
             has_answered |= bool(found.pipelines)
-            self._failed(found, now, gathered)
+            self._failed(found, memory, now, gathered)
             for project in group:
                 if project.id in found.pipelines:
                     self._found(project, found, memory, now)
@@ -200,6 +200,7 @@ class Survey:
             self.projects = {**self.projects, number: known}
             self._engine.watch(*known, memory.since[number])
         self.confirmed[number] = now
+        memory.stuck.discard(number)
         memory.hear(found.pipelines[number], now)
         memory.note_newest(found.pipelines[number], now)
         news = [pipeline for pipeline in found.pipelines[number] if self._is_news(pipeline, memory, now)]
@@ -256,14 +257,15 @@ class Survey:
     async def _heads(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
         """Which branches and tags there are, and what ran last on them."""
         found = await self._reader.heads(projects, branches=True, tags=True)
-        self._failed(found, now, gathered)
+        self._failed(found, memory, now, gathered)
         for number, pipelines in found.pipelines.items():
             self._engine.heads(number, pipelines, now)
             shown = [pipeline for pipeline in pipelines if self._engine.is_shown(number, pipeline)]
             _add(memory, number, [pipeline for pipeline in shown if pipeline.id not in memory.seen])
 
-    def _failed(self, found: Found, now: float, gathered: Gathered) -> None:
+    def _failed(self, found: Found, memory: Memory, now: float, gathered: Gathered) -> None:
         """Projects that could not be read: some are left alone for hours, the others are asked at the next poll."""
+        memory.stuck |= found.failed.keys()
         for number, error in found.failed.items():
             if error.kind in ("missing", "forbidden"):
                 self._retry[number] = now + RETRY_SECONDS

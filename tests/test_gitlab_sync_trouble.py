@@ -1,0 +1,188 @@
+"""The sync in trouble: nothing is lost with a commit, a project, an answer or a process, and nothing is asked for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from agent.errors import CollectError
+from agent.sources.gitlab import sync as module
+from agent.sources.gitlab.memory import MAX_TRIES
+from agent.sources.gitlab.objects import Project
+from agent.sources.gitlab.reader import Found
+from agent.sources.gitlab.survey import RETRY_SECONDS
+from tests.gitlab_sync import START, Clock, Rig, job, pipeline
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def wall() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def rig(wall: Clock) -> Rig:
+    """Two projects, read once; the second has a pipeline that runs."""
+    found = Rig(wall)
+    found.server.add(1, pipeline(11, updated=START - 900))
+    found.server.add(2, pipeline(21, "running", updated=START - 60))
+    await found.poll_all()
+    wall.now += 30
+    return found
+
+
+async def test_what_a_failed_commit_lost_is_read_again(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.jobs_of[12] = [job(120)]
+    await rig.poll(commits=False)
+    wall.now += 30
+
+    assert await rig.poll_all() == ["pipeline:12", "job:120"]
+
+
+async def test_a_project_that_failed_is_read_from_where_it_was(rig: Rig, wall: Clock) -> None:
+    rig.server.failing[1] = "timeout"
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    await rig.poll_all()
+    wall.now += 900
+    await rig.poll_all()
+    del rig.server.failing[1]
+    rig.restart()
+    wall.now += 900
+
+    assert "pipeline:12" in await rig.poll_all()
+
+
+async def test_a_project_that_fails_is_named(rig: Rig) -> None:
+    rig.server.failing[1] = "timeout"
+
+    await rig.poll_all()
+
+    assert rig.problem == "project team/p1: no"
+
+
+@pytest.mark.parametrize("kind", ["missing", "forbidden"])
+async def test_a_project_that_may_not_be_read_is_left_alone_for_hours(rig: Rig, wall: Clock, kind: str) -> None:
+    rig.server.failing[1] = kind
+    await rig.poll_all()
+    rig.server.after.clear()
+    wall.now += RETRY_SECONDS - 60
+    await rig.poll_all()
+    wall.now += 120
+    await rig.poll_all()
+
+    assert [projects for projects, _ in rig.server.after] == [(2,), (1, 2)]
+
+
+async def test_a_pipeline_whose_jobs_cannot_be_read_is_read_whole_at_a_later_poll(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.jobs_of[12] = [job(120)]
+    rig.server.no_jobs[12] = "timeout"
+    assert await rig.poll_all() == []
+    wall.now += 3600
+    del rig.server.no_jobs[12]
+
+    assert await rig.poll_all() == ["pipeline:12", "job:120"]
+
+
+async def test_with_nothing_to_be_had_the_poll_fails_and_loses_nothing(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.broken = "rate_limit"
+    for _ in range(3):
+        with pytest.raises(CollectError):
+            await rig.poll_all()
+        wall.now += 600
+    rig.server.broken = ""
+
+    assert "pipeline:12" in await rig.poll_all()
+
+
+async def test_a_process_that_ends_in_the_middle_of_much_leaves_nothing_out(
+    rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PORTION", 10)
+    monkeypatch.setattr(module, "MAX_OBSERVATIONS", 20)
+    rig.server.put(1, *(pipeline(100 + number, updated=START + number % 7) for number in range(55)))
+    await rig.poll()
+    wall.now += 7200
+    rig.restart()
+
+    await rig.poll_all()
+
+    assert {f"pipeline:{100 + number}" for number in range(55)} <= set(rig.counted)
+
+
+async def test_a_project_that_one_list_leaves_out_goes_on(rig: Rig, wall: Clock) -> None:
+    left_out = rig.server.projects_by_id.pop(2)
+    rig.server.put(2, pipeline(21, updated=START + 40))
+    await rig.poll_all()
+    rig.server.projects_by_id[2] = left_out
+    wall.now += RETRY_SECONDS
+
+    assert await rig.poll_all() == ["pipeline:21"]
+
+
+async def test_nothing_is_forgotten_while_discovery_has_problems(rig: Rig, wall: Clock) -> None:
+    del rig.server.projects_by_id[2]
+    rig.server.problems_now = ("group team: cannot be read",)
+
+    await rig.poll_all()
+
+    assert rig.engine.forgotten == []
+
+
+async def test_a_cursor_that_cannot_be_read_begins_anew_and_says_so(rig: Rig, wall: Clock) -> None:
+    rig.cursor = '{"v":1,"mark":"x"}'
+    rig.restart()
+
+    await rig.poll_all()
+
+    assert rig.problem == "the cursor cannot be read; pipelines are read from now on"
+
+
+async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.no_jobs[12] = "json"
+    counted: list[str] = []
+    for _ in range(MAX_TRIES):
+        counted += await rig.poll_all()
+        wall.now += 30
+    before = rig.server.asked["jobs"]
+    wall.now += 30
+    await rig.poll_all()
+
+    assert counted == ["pipeline:12"]
+    assert rig.sync.errors == {("jobs", "json"): MAX_TRIES}
+    assert rig.server.asked["jobs"] - before <= 1  # of the one that runs
+
+
+async def test_a_project_that_could_not_be_read_stays_behind_though_its_branches_were_listed(
+    rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20), pipeline(13, updated=START + 25))
+    rig.server.put(2, pipeline(22, updated=START + 3600))
+    wall.now += 3600
+    rig.restart()  # branches and tags are listed again, and bring pipelines of their own
+
+    async def heads(projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+        return rig.server._found("heads", projects, lambda one: one.id == 13)
+
+    monkeypatch.setattr(rig.server, "heads", heads)
+    with monkeypatch.context() as patched:
+        changed = rig.server.changed
+
+        async def refused(projects: Sequence[Project], after: int) -> Found:
+            rig.server.failing[1] = "json"
+            found = await changed(projects, after)
+            del rig.server.failing[1]
+            return found
+
+        patched.setattr(rig.server, "changed", refused)
+        await rig.poll_all()
+    for _ in range(4):
+        wall.now += 900
+        await rig.poll_all()
+
+    assert "pipeline:12" in rig.counted
