@@ -57,6 +57,7 @@ def test_check_says_what_further_views_cost(home: Path) -> None:
     ("changes", "words"),
     [
         ({}, "read the same instance"),
+        ({"url": "https://GitLab.com/"}, "read the same instance"),
         ({"url": "https://gitlab.example.com"}, "name their series alike"),
         ({"url": "https://gitlab.example.com", "custom_labels": {"instance_name": "own"}}, ""),
         ({"url": "https://gitlab.example.com", "metric_prefix": "own_"}, ""),

@@ -77,3 +77,15 @@ async def test_other_trouble_is_nobodys_reason_for_rest(kind: str) -> None:
         await either(Api(kind), rest, Clock()).changed([SHOP], 0)
 
     assert rest.asked == 0
+
+
+async def test_where_something_else_answers_from_the_beginning_rest_is_asked_in_the_end() -> None:
+    graphql, rest = Api("json"), Api()
+    reader = either(graphql, rest, Clock())
+
+    for _ in range(MAX_REFUSALS - 1):
+        with pytest.raises(CollectError):
+            await reader.changed([SHOP], 0)
+    await reader.changed([SHOP], 0)
+
+    assert rest.asked == 1

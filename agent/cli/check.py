@@ -54,13 +54,18 @@ def offline(loaded: Loaded, environ: Mapping[str, str]) -> str:
     return "".join([*remarks, *(f"# {line}\n" for line in _alike(loaded))])
 
 
+def _address(options: CountingOptions) -> str:
+    """Where a source asks, however it is written."""
+    return str(getattr(options, "url", "")).rstrip("/").lower()
+
+
 def _alike(loaded: Loaded) -> Iterator[str]:
     """Sources that count the same, or whose series cannot be told apart."""
     counting = [(name, options) for name, options in loaded.config.sources.items() if isinstance(options, CountingOptions)]
     for (one, its), (other, others) in combinations(counting, 2):
         if its.type != others.type:
             continue
-        if getattr(its, "url", None) == getattr(others, "url", None):
+        if _address(its) == _address(others):
             yield f"sources {one} and {other} read the same instance: what both of them see counts in one of them only"
         elif (its.metric_prefix, its.custom_labels) == (others.metric_prefix, others.custom_labels):
             yield (

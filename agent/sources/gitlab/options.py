@@ -56,7 +56,9 @@ class TestReportsOptions(Section):
     """Test reports of pipelines that ended."""
 
     enabled: bool = Field(default=False, description="whether test reports are read; takes pipelines")
-    interval_seconds: Seconds = Field(default=60.0, description="seconds between two readings")
+    interval_seconds: Seconds = Field(
+        default=60.0, description="seconds between two listings of test cases; reports in summary come with their pipelines"
+    )
     include_test_cases: bool = Field(default=False, description="whether single test cases get series; one request a pipeline")
 
 

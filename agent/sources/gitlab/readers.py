@@ -14,8 +14,10 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 86400.0
 """After how long GraphQL is tried again where it was refused."""
+GARBLED = "json"
+"""The kind of the error that says that something answered there which is no GraphQL."""
 MAX_REFUSALS = 5
-"""In a row, of GraphQL that has worked before, until it is given up."""
+"""In a row, until GraphQL is given up that has worked before, or that answered something else from the beginning."""
 REFUSED = "graphql"
 """The kind of the error that says that it cannot be had at all."""
 
@@ -75,10 +77,10 @@ class Either:
         try:
             answer = await question(self._graphql)
         except CollectError as error:
-            if error.kind != REFUSED:
+            if error.kind != REFUSED and (self._has_worked or error.kind != GARBLED):
                 raise
             self._refusals += 1
-            if self._has_worked and self._refusals < MAX_REFUSALS:
+            if (self._has_worked or error.kind == GARBLED) and self._refusals < MAX_REFUSALS:
                 raise CollectError("status", str(error)) from error
             self._rest_until = self._clock() + AGAIN_SECONDS
             log.warning(
