@@ -19,7 +19,7 @@ settings.register_profile("search", deadline=None)
 settings.load_profile("cipush")
 
 WAITING = ("proof", "outage_real", "crash_kill", "conformance")
-"""In the names of files that mostly wait for other processes, for a minute each: they begin first, or the suite ends with them."""
+"""In names of files that mostly wait for other processes, a minute each: they begin first, or the suite ends with them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
