@@ -26,13 +26,13 @@ from tests.github_proof import Lives, proven
 SECRET = "It's a secret"
 HASTE = 60.0
 """A retry comes a quarter of an hour after an end, which is 15 s: whoever looks every second has seen the end."""
-BEGIN_SECONDS = 10
+BEGIN_SECONDS = 16
 """Until the world begins: the agent has looked once by then, for what was before does not count."""
 BUSY_SECONDS = 30.0
 """In which nearly all of it happens."""
 QUIET_SECONDS = 4.0
 """In which nothing ends: the agent has then seen all, and stops before there is more."""
-COUNTED_SECONDS = 120.0
+COUNTED_SECONDS = 200.0
 STATES = (
     "pipeline_(status|coverage|id|created_timestamp|last_run_timestamp_seconds)|child_pipeline_status|job_(status|artifact_size_bytes)"
     "|test_(report|suite)_.*|test_case_status|.*_unfinished|.*_oldest_timestamp_seconds|environment_(deployment_status|last_.*|behind_.*)"
