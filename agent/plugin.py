@@ -72,9 +72,16 @@ class SourceOptions(Section):
     max_series: int = Field(0, ge=0, description="most live series of this source; 0 = only the store's limit")
 
 
+MAX_CUSTOM_LABELS = 16
+"""Of a source that counts: the ledger keeps them with every series."""
+
+
 class CountingOptions(SourceOptions):
     """The keys of a source that counts what happens in projects."""
 
+    custom_labels: dict[LabelName, str] = Field(
+        default_factory=dict, max_length=MAX_CUSTOM_LABELS, description="labels added to every series of this source"
+    )
     max_series_per_project: int = Field(
         0, ge=0, description="most live series of one project that have labels of their own; 0 = no limit; beyond it: `overflow`"
     )

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sources.gitlab import labels
-from agent.sources.gitlab.label_options import LabelsOptions, Rewrite
+from agent.sources.gitlab.label_options import LabelsOptions
 from agent.sources.gitlab.labels import Labeller
+from agent.sources.keys import Rewrite
 from tests.gitlab_engine import job
 
 PLAIN = Labeller(LabelsOptions(), with_runners=True)

@@ -188,6 +188,22 @@ class TransportOptions(ConnectionOptions):
     bearer_token_file: str = Field("", description="file with that token, read again when it changes")
     oauth2: OAuth2 | None = Field(None, description="where to fetch tokens of the Authorization header")
 
+    @classmethod
+    def without_credentials(cls, connection: ConnectionOptions, url: str, tls: Tls) -> Self:
+        """How a source reaches `url` that signs its requests itself."""
+        return cls(
+            url=url,
+            basic_auth=None,
+            bearer_token=Secret(""),
+            bearer_token_file="",
+            oauth2=None,
+            headers=connection.headers,
+            tls=tls,
+            proxy_url=connection.proxy_url,
+            proxy_auth=connection.proxy_auth,
+            timeout_seconds=connection.timeout_seconds,
+        )
+
     @model_validator(mode="before")
     @classmethod
     def _user_info_is_basic_auth(cls, data: Any) -> Any:

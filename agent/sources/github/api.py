@@ -13,10 +13,10 @@ import httpx
 from agent.errors import CollectError, ConfigError
 from agent.net.client import Client
 from agent.net.options import TransportOptions
+from agent.net.reply import Reply
 from agent.plugin import Context
-from agent.secret import Secret
 from agent.sources.github.auth import App, Credential, Credentials, Token
-from agent.sources.github.calls import MAX_BYTES, Calls, Reply
+from agent.sources.github.calls import MAX_BYTES, Calls
 from agent.sources.github.options import Options
 
 MAX_PAGES = 100
@@ -179,18 +179,7 @@ def connect(where: str, options: Options, context: Context, transport: httpx.Asy
     Raises ConfigError for an address that is not the API's, unusable files, and an App without what it needs.
     """
     base = base_of(where, options.url)
-    peer = TransportOptions(
-        url=base,
-        basic_auth=None,
-        bearer_token=Secret(""),
-        bearer_token_file="",
-        oauth2=None,
-        headers=options.headers,
-        tls=options.tls,
-        proxy_url=options.proxy_url,
-        proxy_auth=options.proxy_auth,
-        timeout_seconds=options.timeout_seconds,
-    )
+    peer = TransportOptions.without_credentials(options, base, options.tls)
     client = Client(where, peer, context.user_agent, transport)
     calls = Calls(client, context.clock, options.timeout_seconds, Random())
     if options.app is not None:

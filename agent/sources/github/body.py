@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from binascii import a2b_qp
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from agent.errors import DeliveryError
+from agent.sources.delivered import json_object
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -29,33 +29,7 @@ def payload(body: bytes, content_type: str) -> dict[str, Any]:
         body = _field(body)
     elif media_type not in (JSON, ""):
         raise DeliveryError(400, f"a delivery is {JSON} or {FORM}, not {media_type[:80]!r}; see the webhook's content type")
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise DeliveryError(400, f"the body is not UTF-8: byte {error.start} of {len(body)}") from error
-    return _object(text)
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = _DECODER.decode(text)
-        if "\\" in text and ("\\ud" in text or "\\uD" in text):
-            # Half of an escaped pair is no character, and no label could be sent with it: `?` from here on.
-            found = _DECODER.decode(json.dumps(found, ensure_ascii=False).encode(errors="replace").decode())
-    except RecursionError as error:
-        raise DeliveryError(400, "the body is JSON nested too deep") from error
-    except ValueError as error:
-        raise DeliveryError(400, f"the body is not JSON: {str(error)[:200]}") from error
-    if not isinstance(found, dict):
-        raise DeliveryError(400, f"the body is JSON, but a {type(found).__name__} where an object is expected")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+    return json_object(body)
 
 
 def _media_type(content_type: str) -> tuple[str, str]:

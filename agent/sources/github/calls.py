@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from random import Random
-from urllib.parse import urljoin, urlsplit
 
 import anyio
 import httpx
@@ -13,9 +11,7 @@ import httpx
 from agent.backoff import Backoff
 from agent.errors import CollectError
 from agent.net.client import Client
-from agent.net.credentials import CredentialError
-from agent.net.fetch import read
-from agent.net.words import escaped, failure
+from agent.net.reply import Reply, ask, reason
 from agent.sources.github.limits import Limits, resource_of
 
 API_VERSION = "2022-11-28"
@@ -26,26 +22,6 @@ TRIES = 3
 """Of a request that fails in a way that may pass within seconds."""
 MAX_BYTES = 16 << 20
 """A hundred runs have two megabytes."""
-_WORDS_BYTES = 64 << 10
-"""Of a refusal only so much is read."""
-_REDIRECTS = (301, 302, 307, 308)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-    next: str
-    """Address of the next page, "" = this is the last."""
-
-    @property
-    def words(self) -> str:
-        """The body as text for people and for telling kinds of refusal."""
-        return escaped(self.body[:4096].decode("utf-8", "replace"))
 
 
 class Calls:
@@ -77,11 +53,8 @@ class Calls:
         """
         headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": API_VERSION, **headers}
         reply = await self._tried(who, method, url, headers, max_bytes, content)
-        if reply.status in _REDIRECTS and method == "GET":
-            target = _joined(url, reply.headers.get("location", ""))
-            if _origin(target) != _origin(url):
-                raise CollectError("status", f"HTTP {reply.status}: a redirect to another host, which is not followed")
-            reply = await self._tried(who, method, target, headers, max_bytes, content)
+        if reply.is_redirect and method == "GET":
+            reply = await self._tried(who, method, reply.target(url), headers, max_bytes, content)
         if reply.status >= 500:
             raise CollectError("status", f"HTTP {reply.status} {reply.words}".strip())
         return reply
@@ -113,13 +86,13 @@ class Calls:
             self.limits.check(who)
             try:
                 with anyio.fail_after(self._seconds):
-                    reply = await self._answer(method, url, headers, max_bytes, content)
+                    reply = await ask(self._client, method, url, headers, content, max_bytes)
             except TimeoutError as error:
                 self._count("core", "timeout")
                 raise CollectError("timeout", f"no whole answer within {self._seconds:g} s") from error
             except httpx.HTTPError as error:
                 self._count("core", "connect")
-                raise CollectError("connect", _reason(error)) from error
+                raise CollectError("connect", reason(error)) from error
             self._count(resource_of(reply.headers), str(reply.status))
             words = reply.words if reply.status in (403, 429) else ""
             if self.limits.note(who, reply.status, reply.headers, words):
@@ -127,46 +100,5 @@ class Calls:
                 raise CollectError("rate_limit", f"HTTP {reply.status} {words}")
             return reply
 
-    async def _answer(self, method: str, url: str, headers: Mapping[str, str], max_bytes: int, content: bytes | None) -> Reply:
-        body = bytearray()
-        async with self._client.stream(method, url, {**headers, "Accept-Encoding": "gzip"}, content) as response:
-            if response.status_code < 300:
-                await read(response, max_bytes, body.extend)
-            else:
-                await _begin(response, body)
-            following = response.links.get("next", {}).get("url", "")
-            following = _joined(url, following) if following else ""
-            return Reply(response.status_code, dict(response.headers), bytes(body), following)
-
     def _count(self, resource: str, code: str) -> None:
         self.requests[resource, code] = self.requests.get((resource, code), 0) + 1
-
-
-async def _begin(response: httpx.Response, body: bytearray) -> None:
-    """The beginning of a body that only says what is wrong; a broken or endless one is as good as none."""
-    try:
-        await read(response, _WORDS_BYTES, body.extend)
-    except CollectError:
-        body.clear()
-
-
-def _joined(url: str, reference: str) -> str:
-    """Where a reference leads to; what is none leads nowhere."""
-    try:
-        return urljoin(url, reference)
-    except ValueError:
-        return "nowhere:"
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        return "", None, None
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.TransportError) and not isinstance(error, CredentialError):
-        return f"no whole answer: {failure(error)[1]}"
-    return escaped(str(error)) or type(error).__name__

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agent import plugin
 from agent.net.options import ConnectionOptions, empty_is_none
 from agent.plugin import CountingOptions, LabelName, Network, SecretText, Section
 from agent.secret import Secret
-
-MAX_CUSTOM_LABELS = 16
-"""Labels that a configuration may add to every series of the source."""
+from agent.sources.keys import Bounds, Pattern, Rewrite
 
 CI_SECONDS = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 21600.0)
 """Buckets for what takes seconds to hours; a job of a hosted runner ends after six hours at the latest
 (https://docs.github.com/en/actions/reference/limits)."""
-
-
-def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    if not bounds or list(bounds) != sorted(set(bounds)) or not all(0 < bound < float("inf") for bound in bounds):
-        raise ValueError("must be finite numbers above 0, each larger than the one before")
-    return bounds
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return text
-
-
-Bounds = Annotated[tuple[float, ...], AfterValidator(_ascending), Field(max_length=64)]
-Pattern = Annotated[str, AfterValidator(_pattern), Field(max_length=500)]
 
 
 class AppOptions(Section):
@@ -130,21 +109,6 @@ class RunnersOptions(Section):
     interval_seconds: float = Field(default=60.0, gt=0, description="seconds between two listings")
 
 
-class Rewrite(Section):
-    """A regular expression for a whole text, and what replaces it."""
-
-    regex: Pattern = Field(description="what the whole text has to match")
-    replacement: str = Field(description="the text instead; \\1 = the first group", max_length=200)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        try:
-            re.sub(self.regex, self.replacement, "")
-        except (re.error, IndexError) as error:
-            raise ValueError(f"replacement does not fit regex: {error}") from error
-        return self
-
-
 class RefRule(Section):
     """A class of refs."""
 
@@ -213,9 +177,6 @@ class Options(CountingOptions, ConnectionOptions):
 
     metric_prefix: str = Field(
         "github_", description="put in front of every metric name of this source", pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$"
-    )
-    custom_labels: dict[LabelName, str] = Field(
-        default_factory=dict, max_length=MAX_CUSTOM_LABELS, description="labels added to every series of this source"
     )
     url: str = Field(
         default="https://api.github.com", description="the API: GitHub, https://HOST/api/v3, https://api.SUBDOMAIN.ghe.com"

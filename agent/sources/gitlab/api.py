@@ -21,10 +21,11 @@ from agent.errors import CollectError, ConfigError
 from agent.net.client import Client
 from agent.net.credentials import FileSecret
 from agent.net.options import Tls, TransportOptions
+from agent.net.reply import Reply
 from agent.net.words import escaped
 from agent.plugin import Context
 from agent.secret import Secret
-from agent.sources.gitlab.calls import GRAPHQL, PASSING, Calls, Reply, Request, endpoint_of
+from agent.sources.gitlab.calls import GRAPHQL, PASSING, Calls, Request, endpoint_of
 from agent.sources.gitlab.limits import Limits
 from agent.sources.gitlab.options import Options
 
@@ -109,7 +110,7 @@ class Gitlab:
         reply = await self._ask(Request("GET", url, {}, endpoint_of(path)), PASSING)
         where = path.partition("?")[0]
         _refusal(reply, where)
-        return Answer(_json(reply, where), self._next(path, params, reply), reply.date)
+        return Answer(_json(reply, where), self._next(path, params, reply), self.calls.date_of(reply))
 
     async def query(self, text: str, variables: Mapping[str, object]) -> Result:
         """The data of a GraphQL query, whole or in part.
@@ -131,7 +132,7 @@ class Gitlab:
         errors = _errors(body)
         data = body.get("data") if isinstance(body, dict) else None
         if isinstance(data, dict) and reply.status < 300:
-            return Result(data, errors, reply.date)
+            return Result(data, errors, self.calls.date_of(reply))
         if any(_COMPLEX.search(error.message) for error in errors):
             raise CollectError("complexity", f"GraphQL: {errors[0].message}")
         if any(error.is_timeout for error in errors):
@@ -232,18 +233,7 @@ def connect(where: str, options: Options, context: Context, transport: httpx.Asy
     Raises ConfigError for an address that is none, unusable files, and keys that contradict each other.
     """
     base = base_of(where, options.url)
-    peer = TransportOptions(
-        url=base,
-        basic_auth=None,
-        bearer_token=Secret(""),
-        bearer_token_file="",
-        oauth2=None,
-        headers=options.headers,
-        tls=_tls(where, options),
-        proxy_url=options.proxy_url,
-        proxy_auth=options.proxy_auth,
-        timeout_seconds=options.timeout_seconds,
-    )
+    peer = TransportOptions.without_credentials(options, base, _tls(where, options))
     client = Client(where, peer, context.user_agent, transport)
     limits = Limits(options.max_requests_per_second, options.burst_requests_per_second)
     calls = Calls(

@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from urllib.parse import urljoin, urlsplit
 
 import anyio
 import httpx
@@ -14,10 +13,7 @@ import httpx
 from agent.backoff import Backoff
 from agent.errors import CollectError
 from agent.net.client import Client
-from agent.net.credentials import CredentialError
-from agent.net.fetch import read
-from agent.net.push import http_date
-from agent.net.words import escaped, failure
+from agent.net.reply import Reply, ask, reason
 from agent.sources.gitlab.families import REQUEST_SECONDS
 from agent.sources.gitlab.limits import Gate, Limits
 
@@ -29,9 +25,6 @@ GRAPHQL = "graphql"
 """The endpoint of GraphQL in labels."""
 MAX_ENDPOINTS = 100
 """Different endpoints in labels; further ones are `other`."""
-_WORDS_BYTES = 64 << 10
-"""Of a refusal only so much is read."""
-_REDIRECTS = (301, 302, 307, 308)
 PASSING = (500, 502, 503, 504)
 """Statuses of a request that is tried again."""
 _KNOWN = frozenset(
@@ -100,25 +93,6 @@ class Request:
     """What the answer may have at the most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes
-    next: str
-    """Address of the next page, "" = this is the last."""
-    date: float
-    """The server's clock, seconds since the epoch; the agent's where it does not tell."""
-
-    @property
-    def words(self) -> str:
-        """The body as text for people and for telling kinds of refusal."""
-        return escaped(self.body[:4096].decode("utf-8", "replace"))
-
-
 @dataclass(slots=True)
 class Durations:
     """How long answers took, as a histogram row wants it."""
@@ -165,16 +139,17 @@ class Calls:
         """
         request = replace(request, endpoint=self._known(request.endpoint))
         reply = await self._tried(request, passing)
-        if reply.status in _REDIRECTS and request.method == "GET":
-            target = _joined(request.url, reply.headers.get("location", ""))
-            if _origin(target) != _origin(request.url):
-                raise CollectError("status", f"HTTP {reply.status}: a redirect to another host, which is not followed")
-            reply = await self._tried(replace(request, url=target), passing)
+        if reply.is_redirect and request.method == "GET":
+            reply = await self._tried(replace(request, url=reply.target(request.url)), passing)
         if reply.status == 429:
             raise CollectError("rate_limit", f"HTTP 429 {reply.words}")
         if reply.status >= 500:
             raise CollectError("status", f"HTTP {reply.status} {reply.words}".strip())
         return reply
+
+    def date_of(self, reply: Reply) -> float:
+        """The server's clock, seconds since the epoch; the agent's where it does not tell."""
+        return self._clock() if reply.date is None else reply.date
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -204,13 +179,15 @@ class Calls:
             self.gate.check(begun, self._clock())
             try:
                 with anyio.fail_after(self._seconds):
-                    reply = await self._answer(request)
+                    reply = await ask(
+                        self._client, request.method, request.url, request.headers, request.content, request.max_bytes
+                    )
             except TimeoutError as error:
                 self._failed(request, "timeout", begun)
                 raise CollectError("timeout", f"no whole answer within {self._seconds:g} s") from error
             except httpx.HTTPError as error:
                 self._failed(request, "connect", begun)
-                raise CollectError("connect", _reason(error)) from error
+                raise CollectError("connect", reason(error)) from error
             except CollectError as error:
                 self._count(request, error.kind)
                 raise
@@ -224,30 +201,12 @@ class Calls:
             await anyio.sleep(wait)
             wait = self.limits.blocked(endpoint, anyio.current_time())
 
-    async def _answer(self, request: Request) -> Reply:
-        body = bytearray()
-        headers = {**request.headers, "Accept-Encoding": "gzip"}
-        async with self._client.stream(request.method, request.url, headers, request.content) as response:
-            if response.status_code < 300:
-                await read(response, request.max_bytes, body.extend)
-            else:
-                await _begin(response, body)
-            following = response.links.get("next", {}).get("url", "")
-            date = http_date(response.headers.get("date"))
-            return Reply(
-                response.status_code,
-                dict(response.headers),
-                bytes(body),
-                _joined(request.url, following) if following else "",
-                self._clock() if date is None else date,
-            )
-
     def _note(self, request: Request, reply: Reply, begun: float) -> None:
         now = anyio.current_time()
         self._count(request, str(reply.status))
         self.durations.setdefault((request.method, request.endpoint), Durations()).took(now - begun)
         words = reply.words if reply.status in (401, 429) else ""
-        self.limits.answered(request.endpoint, reply.status, reply.headers, reply.date, words, begun, now)
+        self.limits.answered(request.endpoint, reply.status, reply.headers, self.date_of(reply), words, begun, now)
         if reply.status == 401:
             self.gate.refused(words, begun, now)
         elif reply.status < 429:
@@ -271,33 +230,3 @@ def endpoint_of(path: str) -> str:
     """A path as a label: what is no word of the API's own becomes `:id`; /projects/:id/pipelines/:id/jobs."""
     parts = path.partition("?")[0].strip("/").split("/")[:12]
     return "/" + "/".join(part if part in _KNOWN else ":id" for part in parts)
-
-
-async def _begin(response: httpx.Response, body: bytearray) -> None:
-    """The beginning of a body that only says what is wrong; a broken or endless one is as good as none."""
-    try:
-        await read(response, _WORDS_BYTES, body.extend)
-    except CollectError:
-        body.clear()
-
-
-def _joined(url: str, reference: str) -> str:
-    """Where a reference leads to; what is none leads nowhere."""
-    try:
-        return urljoin(url, reference)
-    except ValueError:
-        return "nowhere:"
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        return "", None, None
-
-
-def _reason(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.TransportError) and not isinstance(error, CredentialError):
-        return f"no whole answer: {failure(error)[1]}"
-    return escaped(str(error)) or type(error).__name__

@@ -7,13 +7,13 @@ is 2xx, and stops sending for a while to an endpoint that refuses four times in 
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from agent.errors import DeliveryError
 from agent.model import Collected, Delivery
+from agent.sources.delivered import json_object
 from agent.sources.gitlab import payload
 from agent.sources.gitlab.engine import Digest, Hint
 from agent.sources.gitlab.options import WebhookOptions
@@ -95,24 +95,7 @@ def body_of(delivery: Delivery) -> dict[str, Any]:
     media_type = delivery.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (JSON, ""):
         raise DeliveryError(400, f"a delivery is {JSON}, not {media_type[:80]!r}")
-    try:
-        found = _DECODER.decode(delivery.body.decode())
-    except UnicodeDecodeError as error:
-        raise DeliveryError(400, f"the body is not UTF-8: byte {error.start} of {len(delivery.body)}") from error
-    except RecursionError as error:
-        raise DeliveryError(400, "the body is JSON nested too deep") from error
-    except ValueError as error:
-        raise DeliveryError(400, f"the body is not JSON: {str(error)[:200]}") from error
-    if not isinstance(found, dict):
-        raise DeliveryError(400, f"the body is JSON, but a {type(found).__name__} where an object is expected")
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+    return json_object(delivery.body)
 
 
 def _refusal(headers: Mapping[str, str]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from agent.plugin import Section
+from agent.sources.keys import Rewrite
 
 MAX_VARIABLES = 16
 """Each makes as many times more series as it has values."""
@@ -28,14 +28,6 @@ FAILURE_REASONS = (
 """Words that label `failure_reason` may hold where the configuration says nothing else."""
 
 
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return text
-
-
 def variable_label(name: str) -> str:
     """The label that holds the value of a pipeline's variable."""
     return f"variable_{name.lower()}"
@@ -49,24 +41,8 @@ def _distinct(names: list[str]) -> list[str]:
     return names
 
 
-Pattern = Annotated[str, AfterValidator(_pattern), Field(max_length=500)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,255}$")]
 """As GitLab allows them (https://docs.gitlab.com/ci/variables/)."""
-
-
-class Rewrite(Section):
-    """A regular expression for a whole text, and what replaces it."""
-
-    regex: Pattern = Field(description="what the whole text has to match")
-    replacement: str = Field(description="the text instead; \\1 = the first group", max_length=200)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Rewrite:
-        try:
-            re.sub(self.regex, self.replacement, "")
-        except (re.error, IndexError) as error:
-            raise ValueError(f"replacement does not fit regex: {error}") from error
-        return self
 
 
 class LabelsOptions(Section):

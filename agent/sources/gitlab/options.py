@@ -4,28 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from agent import plugin
 from agent.net.options import ConnectionOptions
-from agent.plugin import CountingOptions, LabelName, SecretText, Section
+from agent.plugin import CountingOptions, SecretText, Section
 from agent.secret import Secret
-from agent.sources.gitlab.label_options import LabelsOptions, Pattern
+from agent.sources.gitlab.label_options import LabelsOptions
+from agent.sources.keys import Bounds, Pattern
 
 PIPELINE_SECONDS = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 JOB_SECONDS = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 MERGE_REQUEST_SECONDS = (3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0)
 """What amazing-gitlab-exporter has, from whose users these come."""
-MAX_CUSTOM_LABELS = 16
 
 
-def _ascending(bounds: tuple[float, ...]) -> tuple[float, ...]:
-    if not bounds or list(bounds) != sorted(set(bounds)) or not all(0 < bound < float("inf") for bound in bounds):
-        raise ValueError("must be finite numbers above 0, each larger than the one before")
-    return bounds
-
-
-Bounds = Annotated[tuple[float, ...], AfterValidator(_ascending), Field(max_length=64)]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -221,9 +214,6 @@ class Options(CountingOptions, ConnectionOptions):
 
     metric_prefix: str = Field(
         "age_", description="put in front of every metric name of this source", pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$"
-    )
-    custom_labels: dict[LabelName, str] = Field(
-        default_factory=dict, max_length=MAX_CUSTOM_LABELS, description="labels added to every series of this source"
     )
     url: str = Field(default="https://gitlab.com", description="the GitLab instance, without /api")
     token: SecretText = Field(default=Secret(""), description="access token with the scope read_api")
