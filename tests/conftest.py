@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -68,3 +69,14 @@ def start_agent(tmp_path: Path) -> Iterator[StartAgent]:
             return stack.enter_context(agents.agent(home, config, *flags))
 
         yield start
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory to be in, with an environment that says nothing about cipush."""
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    for name, text in agents.clean_env(tmp_path, PATH="/usr/bin:/bin").items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -230,3 +230,13 @@ class Rig:
         while self.again:
             found += await self.poll()
         return found
+
+
+async def begun(clock: Clock) -> Rig:
+    """Two projects, read once half a minute ago; the second has a pipeline that runs."""
+    found = Rig(clock)
+    found.server.add(1, pipeline(11, updated=START - 900))
+    found.server.add(2, pipeline(21, "running", updated=START - 60))
+    await found.poll_all()
+    clock.now += 30
+    return found

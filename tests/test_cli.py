@@ -11,12 +11,10 @@ from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
-from click.testing import CliRunner, Result
 
 from agent.cli.ask import explain_text, status_text
-from agent.cli.verbs import main
 from agent.config.docs import example
-from tests.agents import clean_env
+from tests.cli import cipush
 from tests.servers import free_port
 
 STATUS: dict[str, Any] = {
@@ -29,23 +27,6 @@ STATUS: dict[str, Any] = {
     "store": {"series": 94, "max_series": 1000000},
     "flush": {"interval_seconds": 15.0, "last": "2026-11-21T05:00:00Z"},
 }  # fmt: skip
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory to be in, with an environment that says nothing about cipush."""
-    import os
-
-    for name in list(os.environ):
-        monkeypatch.delenv(name)
-    for name, text in clean_env(tmp_path, PATH="/usr/bin:/bin").items():
-        monkeypatch.setenv(name, text)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def cipush(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -8,29 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from agent.cli.verbs import main
 from tests import servers
-from tests.agents import clean_env
+from tests.cli import cipush
 from tests.servers import free_port
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory to be in, with an environment that says nothing about cipush."""
-    import os
-
-    for name in list(os.environ):
-        monkeypatch.delenv(name)
-    for name, text in clean_env(tmp_path, PATH="/usr/bin:/bin").items():
-        monkeypatch.setenv(name, text)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def cipush(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
 
 
 def test_check_prints_what_is_in_force(home: Path) -> None:

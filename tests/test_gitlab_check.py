@@ -16,11 +16,10 @@ from agent.sim.gitlab.flat import TOKEN
 from agent.sim.gitlab.world import EXPIRED, USER_ONLY
 from tests import servers
 from tests.agents import clean_env
+from tests.cli import cipush
 from tests.listening import Hello, serving
-from tests.test_cli import cipush, home
 from tests.test_web_tls import self_signed
 
-__all__ = ["home"]
 WILDCARD = "wildcards: [{owner: {name: harbour}}]"
 
 

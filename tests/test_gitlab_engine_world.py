@@ -16,8 +16,9 @@ from agent.sim.gitlab.places import Project as SimProject
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.truth import Truth, truth
 from agent.sim.gitlab.world import build
-from agent.sources.gitlab.objects import Job, Pipeline, Project, Upstream
+from agent.sources.gitlab.objects import Job, Pipeline, Project
 from tests.gitlab_engine import Life
+from tests.gitlab_seen import pipeline_seen
 
 DAY = 86400
 Told = tuple[SimProject, sim.Pipeline] | Announcement
@@ -56,29 +57,7 @@ class Observer:
 
     def view(self, pipeline: sim.Pipeline, now: float) -> Pipeline | None:
         """What the API says."""
-        view, up, request = pipeline.at(now), pipeline.upstream, pipeline.merge_request
-        if view is None:
-            return None
-        upstream = None
-        if up is not None and self.world.tokens[TOKEN].sees(up.pipeline.project):
-            parent = up.pipeline
-            upstream = Upstream(parent.project.path_at(now), parent.ref, up.bridge.spec.name, parent.kind, parent.id)
-        return Pipeline(
-            pipeline.id,
-            "success_with_warnings" if view.warnings and view.status == "success" else view.status,
-            pipeline.ref,
-            pipeline.kind,
-            pipeline.source,
-            pipeline.created,
-            view.updated_at,
-            view.started_at,
-            view.finished_at,
-            view.duration,
-            view.queued_duration,
-            view.coverage,
-            request.iid if request else 0,
-            upstream=upstream,
-        )
+        return pipeline_seen(pipeline, now, self.world.tokens[TOKEN])
 
 
 def jobs(pipeline: sim.Pipeline, now: float) -> Iterator[Job]:

@@ -28,6 +28,7 @@ from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.rest import RestReader
 from agent.sources.gitlab.tiers import Tiers
+from tests.gitlab_seen import pipeline_seen
 
 pytestmark = pytest.mark.anyio
 
@@ -68,6 +69,11 @@ class Stage:
         assert found is not None
         return (pipeline for pipeline in found.pipelines if pipeline.at(self.now))
 
+    def seen(self, project: Project) -> list[Pipeline]:
+        """The pipelines of a project as they should be read."""
+        found = (pipeline_seen(pipeline, self.now, self.world.tokens[TOKEN]) for pipeline in self.plans(project))
+        return [pipeline for pipeline in found if pipeline is not None]
+
 
 @asynccontextmanager
 async def staged(world: World, share: float) -> AsyncIterator[Stage]:
@@ -82,36 +88,6 @@ async def staged(world: World, share: float) -> AsyncIterator[Stage]:
         await stage.api.aclose()
 
 
-def expected(pipeline: plan.Pipeline, now: float) -> Pipeline:
-    """A pipeline as it should be read."""
-    view, request, up = pipeline.at(now), pipeline.merge_request, pipeline.upstream
-    assert view is not None
-    upstream = up and (
-        up.pipeline.project.path_at(now),
-        up.pipeline.ref,
-        up.bridge.spec.name,
-        up.pipeline.kind,
-        up.pipeline.id,
-    )
-    return Pipeline(
-        pipeline.id,
-        "success_with_warnings" if view.warnings and view.status == "success" else view.status,
-        pipeline.ref,
-        pipeline.kind,
-        pipeline.source,
-        pipeline.created,
-        view.updated_at,
-        view.started_at,
-        view.finished_at,
-        view.duration,
-        view.queued_duration,
-        view.coverage,
-        request.iid if request else 0,
-        request.state(now) if request else "",
-        upstream,  # type: ignore[arg-type]
-    )
-
-
 @pytest.mark.parametrize("share", [0.3, 0.7, 1.2])
 async def test_every_pipeline_is_read_as_it_is_with_its_children_and_what_triggered_them(world: World, share: float) -> None:
     async with staged(world, share) as stage:
@@ -119,7 +95,7 @@ async def test_every_pipeline_is_read_as_it_is_with_its_children_and_what_trigge
         found = await RestReader(stage.api, options()).changed(projects, world.start)
 
     assert found.failed == {}
-    wanted = {project.id: [expected(pipeline, stage.now) for pipeline in stage.plans(project)] for project in projects}
+    wanted = {project.id: stage.seen(project) for project in projects}
     assert {number: list(map(tuple, each)) for number, each in found.pipelines.items()} == {
         number: list(map(tuple, each)) for number, each in wanted.items()
     }
@@ -133,7 +109,7 @@ async def test_what_changes_between_two_polls_is_read_and_nothing_else(world: Wo
             before, stage.now = int(stage.now), stage.now + 1800
             found = await reader.changed(projects, before)
             for project in projects:
-                wanted = [expected(pipeline, stage.now) for pipeline in stage.plans(project)]
+                wanted = stage.seen(project)
                 assert found.pipelines[project.id] == [pipeline for pipeline in wanted if pipeline.updated >= before]
 
 
@@ -173,7 +149,7 @@ async def test_everything_that_has_not_ended_is_found_however_old_it_is(world: W
         found = await RestReader(stage.api, options(rest_page_size=5)).unfinished(projects)
 
         for project in projects:
-            wanted = [expected(pipeline, stage.now) for pipeline in stage.plans(project)]
+            wanted = stage.seen(project)
             assert found.pipelines[project.id] == [pipeline for pipeline in wanted if not pipeline.is_final]
     assert sum(map(len, found.pipelines.values())) > 0
 

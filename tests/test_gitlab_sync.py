@@ -7,7 +7,7 @@ import pytest
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
 from agent.sources.gitlab.survey import FOLLOW_SECONDS, FORGET_SECONDS, HEADS_SECONDS, REFRESH_SECONDS
-from tests.gitlab_sync import START, Clock, Rig, job, pipeline
+from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
 
 pytestmark = pytest.mark.anyio
 
@@ -19,13 +19,7 @@ def wall() -> Clock:
 
 @pytest.fixture
 async def rig(wall: Clock) -> Rig:
-    """Two projects, read once; the second has a pipeline that runs."""
-    found = Rig(wall)
-    found.server.add(1, pipeline(11, updated=START - 900))
-    found.server.add(2, pipeline(21, "running", updated=START - 60))
-    await found.poll_all()
-    wall.now += 30
-    return found
+    return await begun(wall)
 
 
 async def test_what_has_not_ended_is_registered_by_the_first_poll(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from agent.sources.gitlab.memory import MAX_TRIES
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.survey import RETRY_SECONDS
-from tests.gitlab_sync import START, Clock, Rig, job, pipeline
+from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
 
 pytestmark = pytest.mark.anyio
 
@@ -24,13 +24,7 @@ def wall() -> Clock:
 
 @pytest.fixture
 async def rig(wall: Clock) -> Rig:
-    """Two projects, read once; the second has a pipeline that runs."""
-    found = Rig(wall)
-    found.server.add(1, pipeline(11, updated=START - 900))
-    found.server.add(2, pipeline(21, "running", updated=START - 60))
-    await found.poll_all()
-    wall.now += 30
-    return found
+    return await begun(wall)
 
 
 async def test_what_a_failed_commit_lost_is_read_again(rig: Rig, wall: Clock) -> None:
