@@ -87,6 +87,15 @@ async def test_a_wildcard_without_an_owner_is_every_project_of_the_token_and_is_
     assert asked(gitlab, "/projects").items() >= {"membership": "true", "pagination": "keyset", "order_by": "id"}.items()
 
 
+async def test_an_entry_that_stands_for_no_project_is_named(gitlab: GitLab) -> None:
+    gitlab.more["/groups/empty/projects"] = []
+    discovery = Discovery(gitlab, options(wildcards=[group(), group("empty")]), clock)
+
+    listed = await discovery.projects()
+
+    assert (listed.problems, discovery.barren) == ([], ["group empty"])
+
+
 async def test_a_subgroups_path_is_sent_as_one_word(gitlab: GitLab) -> None:
     gitlab.more["/groups/acme%2Fweb/projects"] = [project(2, "acme/web/till")]
 

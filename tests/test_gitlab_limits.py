@@ -338,6 +338,9 @@ async def test_a_token_that_is_good_again_opens_everything(instance: Instance) -
         await refused(asking)
     instance.token = good
     await anyio.sleep(61)
+    before = len(instance.requests)
 
     for _ in range(5):
         await asking.get(THINGS)
+
+    assert len(instance.requests) - before == 5

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64encode
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
 from agent.errors import ConfigError
+from agent.log import Transition
 from agent.net.options import BasicAuth, TransportOptions
 from agent.secret import Changing, Secret
+
+log = logging.getLogger(__name__)
 
 MAX_CREDENTIAL_BYTES = 64 * 1024
 """A larger credential file is a wrong path."""
@@ -32,7 +35,9 @@ class FileSecret:
     """The text of a file, read again when the file changes; while it cannot be read the last text stays."""
 
     def __init__(self, where: str, path: str) -> None:
+        self._where = where
         self._path = Path(path)
+        self._transition = Transition(log)
         self._stamp: tuple[int, int, int] | None = None
         self._values = Changing()
         self._text = Secret("")
@@ -43,9 +48,15 @@ class FileSecret:
 
     def current(self) -> Secret:
         """The text, without white space around it."""
-        # Being replaced right now, or gone: if the old text is no longer good the peer will say so.
-        with suppress(OSError, ValueError):
+        try:
             self._refresh()
+        except (OSError, ValueError) as error:  # being replaced right now, or gone
+            why = getattr(error, "strerror", None) or error
+            self._transition.failed(
+                self._path, f"{self._where}: cannot read {self._path}: {why}; what it held before is still used"
+            )
+        else:
+            self._transition.recovered(self._path, f"{self._where}: {self._path} can be read again")
         return self._text
 
     def _refresh(self) -> None:

@@ -66,6 +66,12 @@ class Discovery:
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
 
+    @property
+    def barren(self) -> list[str]:
+        """Entries of the configuration that were read and stand for no project, as people know them."""
+        empty = (place for place, known in self._lists.items() if not known.projects and not known.problem)
+        return [_title(self._entries[place]) for place in sorted(empty)]
+
     async def projects(self) -> Listed:
         """All that are read now; who asks meanwhile waits for it. Raises CollectError where there are none, and why is known."""
         async with self._turn:

@@ -25,7 +25,7 @@ class Found:
 
 
 class Reader(Protocol):
-    """One instance, asked as one token. Nothing is remembered of what was answered, but how much can be asked at once."""
+    """One instance, asked as one token. What it remembers saves requests and changes no answer."""
 
     @property
     def together(self) -> int:

@@ -112,7 +112,10 @@ class GitlabSource:
             return ("nothing is asked of GitLab: set token or token_file, and projects or wildcards",)
         said = self._asking.tiers.remarks()
         if self._asking.survey.begun.is_set():
-            said = (f"{len(self._asking.survey.projects)} projects are read", *said)
+            barren = (
+                f"{title}: no project; check the name, and what the token may see" for title in self._asking.discovery.barren
+            )
+            said = (f"{len(self._asking.survey.projects)} projects are read", *barren, *said)
         if not (self._options.projects or self._options.wildcards):
             return (*said, "no project is read; set projects or wildcards")
         return said
