@@ -57,6 +57,7 @@ class Engine:
         self.forgotten: list[int] = []
         self.lost: list[int] = []
         self.heads_of: dict[int, list[int]] = {}
+        self.recalled: list[int] = []
         self.open: dict[int, dict[int, Pipeline]] = {}
         self.reported: dict[int, Report] = {}
 
@@ -82,6 +83,9 @@ class Engine:
 
     def heads(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> None:
         self.heads_of[project_id] = [one.id for one in pipelines]
+
+    def recall(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> None:
+        self.recalled.append(project_id)
 
     def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
         return pipeline.ref == "main"
@@ -162,8 +166,11 @@ class Server:
     async def unfinished(self, projects: Sequence[Project]) -> Found:
         return self._found("unfinished", projects, lambda one: not one.is_final)
 
-    async def heads(self, projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+    async def heads(self, projects: Sequence[Project]) -> Found:
         return self._found("heads", projects, lambda one: True)
+
+    async def recent(self, projects: Sequence[Project]) -> Found:
+        return self._found("recent", projects, lambda one: one.is_final)
 
     async def jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> dict[int, list[Job] | CollectError]:
         self.asked["jobs"] += 1

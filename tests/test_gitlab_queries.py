@@ -37,9 +37,7 @@ def by_id(count: int) -> dict[int, list[int]]:
 
 def every(made: Queries) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every query that is ever sent, as dear as it is sent, with the variables that decide what it costs."""
-    lists = [made.changed(), *made.unfinished()]
-    lists += [made.heads(branches=branches, tags=not branches or tags) for branches in (True, False) for tags in (True, False)]
-    for listings in lists:
+    for listings in (made.changed(), *made.unfinished(), made.heads(), *made.recent()):
         yield made.listed(listings), {"n": 100}
         for listing in listings:
             yield made.next_page(listing), {"n": 1}

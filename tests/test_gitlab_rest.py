@@ -306,7 +306,7 @@ async def test_a_status_that_this_version_does_not_know_is_not_asked_for_again()
 async def test_heads_are_the_newest_of_each_ref_that_a_rule_may_show() -> None:
     runs = [Run(1), Run(2), Run(3, ref="feature"), Run(4, ref="v1.0", tag=True), Run(5, ref="nightly", tag=True)]
 
-    found = await RestReader(GitLab(*runs), options()).heads([SHOP], branches=True, tags=True)
+    found = await RestReader(GitLab(*runs), options()).heads([SHOP])
 
     assert [(pipeline.id, pipeline.kind) for pipeline in found.pipelines[7]] == [(2, "branch"), (4, "tag")]
 
@@ -316,7 +316,7 @@ async def test_heads_follow_the_widest_rule_there_is() -> None:
     keys |= {"wildcards": [{"refs": {"branches": {"regexp": "^feature$"}}}]}  # type: ignore[dict-item]
     runs = [Run(3, ref="feature"), Run(4, ref="v1", tag=True), Run(5, ref="v2", tag=True), Run(6, ref="v3", updated=1, tag=True)]
 
-    found = await RestReader(GitLab(*runs), options(**keys)).heads([SHOP], branches=True, tags=True)
+    found = await RestReader(GitLab(*runs), options(**keys)).heads([SHOP])
 
     assert [pipeline.id for pipeline in found.pipelines[7]] == [3, 5]
 

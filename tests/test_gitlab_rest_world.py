@@ -159,7 +159,7 @@ async def test_heads_are_the_newest_of_the_branches_and_tags_that_exist(world: W
     shown = options(project_defaults={"refs": {"branches": every, "tags": every}}, wildcards=[{}])
     async with staged(world, 0.9) as stage:
         projects = await stage.projects()
-        found = await RestReader(stage.api, shown).heads(projects, branches=True, tags=True)
+        found = await RestReader(stage.api, shown).heads(projects)
 
         for project in projects:
             there = stage.world.by_id[project.id]

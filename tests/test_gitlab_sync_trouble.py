@@ -160,10 +160,11 @@ async def test_a_project_that_could_not_be_read_stays_behind_though_its_branches
     wall.now += 3600
     rig.restart()  # branches and tags are listed again, and bring pipelines of their own
 
-    async def heads(projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+    async def heads(projects: Sequence[Project]) -> Found:
         return rig.server._found("heads", projects, lambda one: one.id == 13)
 
     monkeypatch.setattr(rig.server, "heads", heads)
+    monkeypatch.setattr(rig.server, "recent", heads)
     with monkeypatch.context() as patched:
         changed = rig.server.changed
 

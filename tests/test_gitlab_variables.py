@@ -181,7 +181,7 @@ def test_queries_with_them_cost_no_more_than_others(page: int, version: tuple[in
 
 def test_every_list_and_every_single_pipeline_asks_for_them() -> None:
     made = asking(build_schema(SDL), variables=True)
-    lists = [made.changed(), *made.unfinished(), made.heads(branches=True, tags=True)]
+    lists = [made.changed(), *made.unfinished(), made.heads(), *made.recent()]
 
     assert all(made.listed(one).count(VARIABLES) == len(one) for one in lists)
     assert VARIABLES in made.pipelines({1: [2]})
@@ -201,7 +201,7 @@ def test_a_published_schema_knows_them() -> None:
     published = build_schema(PUBLISHED.read_text(), assume_valid=True, no_location=True)
     made = asking(published, variables=True)
 
-    for listings in (made.changed(), *made.unfinished(), made.heads(branches=True, tags=True)):
+    for listings in (made.changed(), *made.unfinished(), made.heads(), *made.recent()):
         text = made.listed(listings)
         assert VARIABLES in text
         assert validate(published, parse(text)) == []

@@ -177,6 +177,13 @@ class Engine:
         if place is not None:
             self._shown.exist(place, pipelines)
 
+    def recall(self, project_id: int, pipelines: Sequence[Pipeline], now: float) -> None:
+        """What ran lately, on refs of which another may be the newest; which of them there are still, `heads` says after it."""
+        self._shown.now = max(self._shown.now, now)
+        place = self._places.get(project_id)
+        if place is not None:
+            self._shown.recall(place, pipelines)
+
     def reports(self, project_id: int, reports: Mapping[int, Report]) -> None:
         """Test reports by pipeline id."""
         told = {number: (report, self._endings.first(number)) for number, report in reports.items()}

@@ -7,7 +7,7 @@ holds beside its errors is kept: an error belongs to the project at its path.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from agent.errors import CollectError
@@ -19,7 +19,7 @@ from agent.sources.gitlab.nodes import moment_text, pipeline_of, report_of
 from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.parsed import MalformedError
-from agent.sources.gitlab.queries import REPORTS_AT_ONCE, Queries
+from agent.sources.gitlab.queries import REPORTS_AT_ONCE, Listing, Queries
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.schema import Schema, Schemas
 from agent.sources.gitlab.variables import Wanted
@@ -97,17 +97,13 @@ class GraphqlReader:
 
         return await self._ask(ask)
 
-    async def heads(self, projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+    async def heads(self, projects: Sequence[Project]) -> Found:
         """See `Reader`."""
+        return await self._ask(lambda queries: self._listed(queries, projects, [queries.heads()]))
 
-        async def ask(queries: Queries) -> Found:
-            reading = Reading()
-            listings = queries.heads(branches=branches, tags=tags)
-            if listings:
-                await self._lists.read(queries, projects, listings, "", reading)
-            return reading.whole()
-
-        return await self._ask(ask)
+    async def recent(self, projects: Sequence[Project]) -> Found:
+        """See `Reader`."""
+        return await self._ask(lambda queries: self._listed(queries, projects, queries.recent()))
 
     async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
         """See `Reader`."""
@@ -124,6 +120,12 @@ class GraphqlReader:
             if report.totals.total:
                 found[number] = report
         return found
+
+    async def _listed(self, queries: Queries, projects: Sequence[Project], groups: Iterable[Sequence[Listing]]) -> Found:
+        reading = Reading()
+        for listings in groups:
+            await self._lists.read(queries, projects, listings, "", reading)
+        return reading.whole()
 
     async def _ask(self, question: Callable[[Queries], Awaitable[T]]) -> T:
         """Ask with the fields that the instance had a day ago, and where that fails with those that it has now."""

@@ -25,6 +25,10 @@ NESTED_PAGE = 20
 """Lengths of pages with which several lists fit into a query."""
 HEADS_ITEMS = 300
 """Of branches or tags, those that ran last: what nobody pushes to any more has no state to show."""
+RECENT_ITEMS = 50
+"""Of merge requests' pipelines, and of those that ended: enough for twenty merge requests and the branches that matter."""
+RECENT_CHILDREN = 100
+"""Of what those triggered."""
 STATUSES_AT_ONCE = 3
 STATUSES_WITH_VARIABLES = 2
 PIPELINES_AT_ONCE = 7
@@ -155,11 +159,24 @@ class Queries:
         at_once = 1 if found and found[0].is_nested else most
         return [tuple(found[at : at + at_once]) for at in range(0, len(found), at_once)]
 
-    def heads(self, *, branches: bool, tags: bool) -> tuple[Listing, ...]:
+    def heads(self) -> tuple[Listing, ...]:
         """The newest of each branch and tag."""
-        size = min(HEADS_PAGE, self.page)
-        found = (Listing("branches", "scope:BRANCHES", size, enough=HEADS_ITEMS),) if branches else ()
-        return found + ((Listing("tags", "scope:TAGS", size, enough=HEADS_ITEMS),) if tags else ())
+        return tuple(self._newest(alias, f"scope:{alias.upper()}", HEADS_ITEMS) for alias in ("branches", "tags"))
+
+    def recent(self) -> list[tuple[Listing, ...]]:
+        """The newest of merge requests, those that have ended, and children; each group is a query of its own."""
+        requests = self._newest("requests", 'source:"merge_request_event"', RECENT_ITEMS)
+        ended = self._newest("ended", "scope:FINISHED", RECENT_ITEMS)
+        if not self._children:
+            return [(requests, ended)]
+        if self.lists_children:
+            page = min(int(self.page * (PAGES_WITH_VARIABLES if self._has_variables else 1)) or 1, RECENT_CHILDREN)
+            return [(requests, ended), (Listing("children", CHILDREN, page, is_children=True, enough=RECENT_CHILDREN),)]
+        page = min(NESTED_PAGE, self.page)
+        return [(one._replace(page=page, is_nested=True, enough=NESTED_PAGE),) for one in (requests, ended)]
+
+    def _newest(self, alias: str, arguments: str, enough: int) -> Listing:
+        return Listing(alias, arguments, min(HEADS_PAGE, self.page), enough=enough)
 
     def listed(self, listings: Iterable[Listing]) -> str:
         """First pages of these lists, of projects `$ids`, which are `$n`."""

@@ -51,8 +51,12 @@ class Reader(Protocol):
         """Every pipeline that has not ended, children too: what the first sync registers. Raises as `changed` does."""
         ...
 
-    async def heads(self, projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+    async def heads(self, projects: Sequence[Project]) -> Found:
         """The newest pipeline of each branch and tag that exists, at most some hundreds of each. Raises as `changed` does."""
+        ...
+
+    async def recent(self, projects: Sequence[Project]) -> Found:
+        """The newest pipelines of merge requests, and those that ended last, some dozens of each. Raises as `changed` does."""
         ...
 
     async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:

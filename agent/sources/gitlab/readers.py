@@ -63,9 +63,13 @@ class Either:
         """See `Reader`."""
         return await self._ask(lambda reader: reader.unfinished(projects))
 
-    async def heads(self, projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+    async def heads(self, projects: Sequence[Project]) -> Found:
         """See `Reader`."""
-        return await self._ask(lambda reader: reader.heads(projects, branches=branches, tags=tags))
+        return await self._ask(lambda reader: reader.heads(projects))
+
+    async def recent(self, projects: Sequence[Project]) -> Found:
+        """See `Reader`."""
+        return await self._ask(lambda reader: reader.recent(projects))
 
     async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
         """See `Reader`."""

@@ -19,7 +19,7 @@ from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.parsed import MalformedError, job_of, readable, report_of, text, whole
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.rest_details import CHILD, Details, Row, row_of
-from agent.sources.gitlab.rest_heads import MAX_HEADS, Shown, shown
+from agent.sources.gitlab.rest_heads import Heads
 from agent.sources.gitlab.rest_variables import VariableReader
 from agent.sources.gitlab.variables import Wanted
 
@@ -77,8 +77,6 @@ class RestReader:
         self._per_page = str(options.rest_page_size)
         self._has_children = options.collectors.pipelines.include_child_pipelines
         self._with_runners = options.collectors.jobs.include_runner_details
-        self._branches = shown(options, lambda refs: refs.branches)
-        self._tags = shown(options, lambda refs: refs.tags)
         self._unknown_statuses: set[str] = set()
         self._most = 0
         """Projects of the last question that was about all of them."""
@@ -88,6 +86,7 @@ class RestReader:
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
         self._details = Details(api, options.rest_page_size, with_children=self._has_children, malformed=self.malformed)
+        self._heads = Heads(api, options, self.malformed)
         self._variables = VariableReader(api, Wanted(options.labels.variables), options.rest_page_size, self._at_once)
 
     async def changed(self, projects: Sequence[Project], after: int) -> Found:
@@ -138,18 +137,16 @@ class RestReader:
             found[number] = self._whole(project, answer, states) if isinstance(answer, Pipeline) else answer
         return found
 
-    async def heads(self, projects: Sequence[Project], *, branches: bool, tags: bool) -> Found:
+    async def heads(self, projects: Sequence[Project]) -> Found:
         """The newest pipeline of each branch and tag that exists, and that a rule may show. Raises CollectError."""
-        scopes = [("branches", self._branches)] * branches + [("tags", self._tags)] * tags
+        return await self._shown(projects, self._heads.existing, alone=True)
 
-        async def ask(project: Project) -> _Listed:
-            found = _Listed([], [], 0.0)
-            for scope, rule in scopes:
-                rows, date = await self._scope(project, scope, rule)
-                found = _Listed([*found.rows, *rows], [], found.date or date)
-            return found
+    async def recent(self, projects: Sequence[Project]) -> Found:
+        """The newest of each merge request, what ended last on each ref, and what that triggered, that a rule may show.
 
-        return await self._read(projects, ask, bool, alone=True)
+        Raises CollectError.
+        """
+        return await self._shown(projects, self._heads.recent, alone=False)
 
     async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
         """Test reports in summary by pipeline id; those without one are left out. Raises CollectError."""
@@ -187,11 +184,14 @@ class RestReader:
             return []
         return list(readable("pipeline", listed, row_of, self.malformed))
 
-    async def _scope(self, project: Project, scope: str, rule: Shown) -> tuple[list[Row], float]:
-        """The newest pipelines of branches or tags that a rule may show."""
-        path, params = f"/projects/{project.id}/pipelines", {"scope": scope, "per_page": self._per_page}
-        listed, date = await pages(self._api, path, params, enough=MAX_HEADS)
-        return rule.pick(readable("pipeline", listed, row_of, self.malformed), date), date
+    async def _shown(
+        self, projects: Sequence[Project], listed: Callable[[Project], Awaitable[tuple[list[Row], float]]], *, alone: bool
+    ) -> Found:
+        async def ask(project: Project) -> _Listed:
+            rows, date = await listed(project)
+            return _Listed(rows, [], date)
+
+        return await self._read(projects, ask, bool, alone=alone)
 
     # -- one after the other ---------------------------------------------------------------------------
 

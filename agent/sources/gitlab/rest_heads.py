@@ -1,18 +1,28 @@
-"""Which branches and tags the REST reader asks about: each takes a request, so those that no rule would show are left out."""
+"""Which refs the REST reader asks about: each takes a request, so those that no rule would show are left out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from agent.sources.gitlab.options import BranchesOptions, Options, RefsOptions
-from agent.sources.gitlab.parsed import seconds
-from agent.sources.gitlab.rest_details import Row
+from agent.sources.gitlab.asking import Api, pages
+from agent.sources.gitlab.objects import FINAL, MERGE_REQUEST, Project
+from agent.sources.gitlab.options import BranchesOptions, MergeRequestRefsOptions, Options, RefsOptions
+from agent.sources.gitlab.parsed import readable, seconds
+from agent.sources.gitlab.refs import ref_name
+from agent.sources.gitlab.rest_details import Row, row_of
 
 MAX_HEADS = 300
 """Branches, and as many tags, of one project."""
+RECENT_ITEMS = 100
+"""Pipelines of merge requests, and as many that ended, of one project."""
 DAY_SECONDS = 86400
+
+
+ANY_REQUEST = "^refs/merge-requests/"
+"""Refs of merge requests' pipelines."""
 
 
 class Shown(NamedTuple):
@@ -32,12 +42,58 @@ class Shown(NamedTuple):
         return sorted(recent, reverse=True)[: min(self.most or MAX_HEADS, MAX_HEADS)]
 
 
-def shown(options: Options, kind: Callable[[RefsOptions], BranchesOptions]) -> Shown:
-    """What holds for branches, or for tags, over all projects."""
+class Heads:
+    """Lists them, of one instance. `malformed`: objects that could not be read, by kind, counted here."""
+
+    def __init__(self, api: Api, options: Options, malformed: Counter[str]) -> None:
+        self._api = api
+        self._per_page = str(options.rest_page_size)
+        self._malformed = malformed
+        self._branches = shown(options, lambda refs: refs.branches)
+        self._tags = shown(options, lambda refs: refs.tags)
+        self._requests = shown(options, lambda refs: refs.merge_requests)
+
+    async def existing(self, project: Project) -> tuple[list[Row], float]:
+        """The newest of each branch and tag that exists; with the server's clock. Raises CollectError."""
+        branches, date = await self._list(project, {"scope": "branches"}, MAX_HEADS)
+        tags, _ = await self._list(project, {"scope": "tags"}, MAX_HEADS)
+        return [*self._branches.pick(branches, date), *self._tags.pick(tags, date)], date
+
+    async def recent(self, project: Project) -> tuple[list[Row], float]:
+        """The newest of each merge request, and what ended last on each branch and tag, and with success.
+
+        Raises CollectError. Coverage is seldom known of what failed.
+        """
+        requests, date = await self._list(project, {"source": "merge_request_event"}, RECENT_ITEMS)
+        listed, _ = await self._list(project, {"scope": "finished"}, RECENT_ITEMS)
+        rows: list[Row] = []
+        for rank in _ranks(requests):
+            rows += self._requests.pick({ref_name(MERGE_REQUEST, row.ref): row for row in rank}.values(), date)
+        for rank in _ranks(listed):
+            newest = {row.ref: row for row in rank}.values()
+            rows += self._branches.pick(newest, date) + self._tags.pick(newest, date)
+        return list(dict.fromkeys(rows)), date
+
+    async def _list(self, project: Project, wanted: dict[str, str], enough: int) -> tuple[list[Row], float]:
+        path, params = f"/projects/{project.id}/pipelines", {"per_page": self._per_page, **wanted}
+        listed, date = await pages(self._api, path, params, enough=enough)
+        return list(readable("pipeline", listed, row_of, self._malformed)), date
+
+
+def _ranks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Orders in which the last of a ref is of interest: the newest, what ended last, for old ones run again, and success."""
+    ended = [row for row in rows if row.status in FINAL]
+    yield sorted(rows)
+    yield sorted(ended, key=lambda row: row.updated)
+    yield sorted(row for row in ended if row.status == "success")
+
+
+def shown(options: Options, kind: Callable[[RefsOptions], BranchesOptions | MergeRequestRefsOptions]) -> Shown:
+    """What holds for refs of one kind over all projects."""
     every: Sequence[RefsOptions] = [entry.refs for entry in (options.project_defaults, *options.projects, *options.wildcards)]
     rules = [rule for rule in map(kind, every) if rule.enabled]
     return Shown(
-        tuple(re.compile(pattern) for pattern in sorted({rule.regexp for rule in rules})),
+        tuple(re.compile(pattern) for pattern in sorted({getattr(rule, "regexp", ANY_REQUEST) for rule in rules})),
         int(_widest([rule.most_recent for rule in rules])),
         _widest([rule.max_age_days for rule in rules]),
     )

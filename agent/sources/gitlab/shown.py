@@ -72,6 +72,11 @@ class Shown:
             has_changed |= self.take(place, pipeline)
         self._touch_if(place.id, has_changed=has_changed)
 
+    def recall(self, place: Place, pipelines: Sequence[Pipeline]) -> None:
+        """What ran before, of refs whose newest pipeline may be another."""
+        told = [self.take(place, pipeline) for pipeline in sorted(pipelines, key=lambda one: one.id)]
+        self._touch_if(place.id, has_changed=any(told))
+
     def reported(self, project_id: int, reports: Mapping[int, tuple[Report, Pipeline | None]]) -> None:
         """Test reports by pipeline id, with the pipeline where it is known."""
         state = self._states.get(project_id)

@@ -20,7 +20,7 @@ RETRY_SECONDS = 6 * 3600.0
 FORGET_SECONDS = 3600.0
 """After how long a project is forgotten that no list has any more."""
 HEADS_SECONDS = 1800.0
-"""How old the list of branches and tags may become."""
+"""How old what is known of branches, tags and the states of merge requests may become."""
 FOLLOW_SECONDS = 900.0
 """After how long without news a pipeline that has not ended is asked for by its number: it may have been deleted."""
 GOING = ("running", "pending", "preparing", "canceling")
@@ -255,13 +255,16 @@ class Survey:
                     gathered.add(self._engine.gone(project.id, number))
 
     async def _heads(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
-        """Which branches and tags there are, and what ran last on them."""
-        found = await self._reader.heads(projects, branches=True, tags=True)
-        self._failed(found, memory, now, gathered)
-        for number, pipelines in found.pipelines.items():
+        """Which branches and tags there are, what ran last on them, and how merge requests are: some change by that alone."""
+        recent, heads = await self._reader.recent(projects), await self._reader.heads(projects)
+        for found in (recent, heads):
+            self._failed(found, memory, now, gathered)
+        for number, pipelines in recent.pipelines.items():
+            self._engine.recall(number, pipelines, now)
+        for number, pipelines in heads.pipelines.items():
             self._engine.heads(number, pipelines, now)
-            shown = [pipeline for pipeline in pipelines if self._engine.is_shown(number, pipeline)]
-            _add(memory, number, [pipeline for pipeline in shown if pipeline.id not in memory.seen])
+            both = (*recent.pipelines.get(number, ()), *pipelines)
+            _add(memory, number, [one for one in both if one.id not in memory.seen and self._engine.is_shown(number, one)])
 
     def _failed(self, found: Found, memory: Memory, now: float, gathered: Gathered) -> None:
         """Projects that could not be read: some are left alone for hours, the others are asked at the next poll."""
