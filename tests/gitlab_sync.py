@@ -129,6 +129,10 @@ class Server:
     """Kinds of errors by pipeline id."""
     broken: str = ""
     """The kind of the error that answers every question for jobs."""
+    most: int = 1000
+    """Pipelines of a project that one answer has room for."""
+    ahead: float = 0.0
+    """By how many seconds its clock is ahead."""
     asked: Counter[str] = field(default_factory=Counter)
     after: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
     problems_now: tuple[str, ...] = ()
@@ -149,7 +153,7 @@ class Server:
 
     def _found(self, what: str, projects: Sequence[Project], wanted: Callable[[Pipeline], bool]) -> Found:
         self.asked[what] += 1
-        found = Found(date=self.clock())
+        found = Found(date=self.clock() + self.ahead)
         for project in projects:
             kind = self.failing.get(project.id, "" if project.id in self.projects_by_id else "missing")
             if kind:
@@ -159,9 +163,13 @@ class Server:
                 found.pipelines[project.id] = [one for one in self.pipelines_of[project.id] if wanted(one)]
         return found
 
-    async def changed(self, projects: Sequence[Project], after: int) -> Found:
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
         self.after.append((tuple(project.id for project in projects), after))
-        return self._found("changed", projects, lambda one: one.updated >= after)
+        found = self._found("changed", projects, lambda one: after <= one.updated and (not before or one.updated < before))
+        for number in [number for number, told in found.pipelines.items() if len(told) > self.most]:
+            del found.pipelines[number]
+            found.failed[number] = CollectError("size", "too many")
+        return found
 
     async def unfinished(self, projects: Sequence[Project]) -> Found:
         return self._found("unfinished", projects, lambda one: not one.is_final)

@@ -55,6 +55,15 @@ async def test_what_slips_from_one_status_to_another_meanwhile_is_found() -> Non
     assert [(one.id, one.status) for one in found] == [(7, "running")]
 
 
+async def test_what_changed_before_a_second_is_found_without_what_changed_after() -> None:
+    pipelines = [pipeline(number, NOW - 100 + number) for number in range(1, 41)]
+    instance = Instance(project(1, [*pipelines, child(50, NOW - 90), child(51, NOW - 70)]))
+
+    found = (await reader(instance).changed([known(1)], NOW - 95, NOW - 75)).pipelines[1]
+
+    assert sorted(one.id for one in found) == [*range(5, 25), 50]
+
+
 # -- heads -----------------------------------------------------------------------------------------------
 
 

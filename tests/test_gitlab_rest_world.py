@@ -143,6 +143,16 @@ def _cut(seconds: float | None) -> int | None:
     return None if seconds is None else int(seconds)
 
 
+async def test_what_changed_between_two_seconds_is_read_and_no_more(world: World) -> None:
+    async with staged(world, 0.9) as stage:
+        after, before = int(world.start + 0.3 * world.seconds), int(world.start + 0.6 * world.seconds)
+        projects = await stage.projects()
+        found = await RestReader(stage.api, options()).changed(projects, after, before)
+
+        wanted = {(p.id, one.id) for p in projects for one in stage.seen(p) if after <= one.updated < before}
+    assert {(number, one.id) for number, each in found.pipelines.items() for one in each} == wanted != set()
+
+
 async def test_everything_that_has_not_ended_is_found_however_old_it_is(world: World) -> None:
     async with staged(world, 0.7) as stage:
         projects = await stage.projects()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import pytest
@@ -168,9 +169,9 @@ async def test_a_project_that_could_not_be_read_stays_behind_though_its_branches
     with monkeypatch.context() as patched:
         changed = rig.server.changed
 
-        async def refused(projects: Sequence[Project], after: int) -> Found:
+        async def refused(projects: Sequence[Project], after: int, before: int) -> Found:
             rig.server.failing[1] = "json"
-            found = await changed(projects, after)
+            found = await changed(projects, after, before)
             del rig.server.failing[1]
             return found
 
@@ -181,3 +182,49 @@ async def test_a_project_that_could_not_be_read_stays_behind_though_its_branches
         await rig.poll_all()
 
     assert "pipeline:12" in rig.counted
+
+
+async def test_a_project_with_more_changes_than_an_answer_holds_is_read_piece_by_piece(rig: Rig, wall: Clock) -> None:
+    ended = {number: START - 900 + 10 * number for number in range(100, 200)}
+    rig.server.put(1, *(pipeline(number, updated=updated) for number, updated in ended.items()))
+    rig.server.put(2, pipeline(22, updated=START + 1200))
+    rig.server.most = 45
+    wall.now += 1500
+
+    first = await rig.poll_all()
+    for _ in range(6):
+        wall.now += 30
+        await rig.poll_all()
+
+    assert first == ["pipeline:22"]
+    assert sorted(rig.counted) == sorted(["pipeline:11", "pipeline:22", *(f"pipeline:{number}" for number in ended)])
+    assert rig.problem == ""
+
+
+async def test_no_piece_is_taken_for_read_that_is_still_to_come_by_gitlabs_clock(rig: Rig, wall: Clock) -> None:
+    rig.server.ahead = -7200.0  # the agent's clock is wrong, or GitLab's
+    rig.server.most = 0
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    wall.now += 7230
+    await rig.poll_all()
+    rig.server.most = 1000
+    wall.now += 30
+    await rig.poll_all()
+    rig.server.put(1, pipeline(13, updated=START + 400))  # by a clock that is two hours behind
+    wall.now += 400
+
+    assert "pipeline:13" in await rig.poll_all()
+
+
+async def test_clocks_that_are_apart_are_told_of_once_each_way(rig: Rig, wall: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for ahead in (7200.0, 7200.0, 0.0, 0.0):
+        rig.server.ahead = ahead
+        wall.now += 30
+        await rig.poll_all()
+
+    words = [(record.levelname, record.getMessage()[:52]) for record in caplog.records]
+    assert words == [
+        ("WARNING", "source gitlab: GitLab's answers are dated +7200 s fro"[:52]),
+        ("INFO", "source gitlab: GitLab's clock and this machine's are together again"[:52]),
+    ]

@@ -47,14 +47,15 @@ class GraphqlReader:
         self._lists = Lists(api, self._at_once, self._variables)
         self._jobs = Jobs(api, self._at_once)
 
-    async def changed(self, projects: Sequence[Project], after: int) -> Found:
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
         """See `Reader`."""
 
         async def ask(queries: Queries) -> Found:
             reading = Reading()
-            # whether GitLab's comparison includes the second itself is written nowhere
-            await self._lists.read(queries, projects, queries.changed(), moment_text(after - 1), reading)
-            return _only(reading, lambda pipeline: pipeline.updated >= after)
+            # whether GitLab's comparisons include the second itself is written nowhere
+            times = {"t": moment_text(after - 1), "u": moment_text(before + 1)}
+            await self._lists.read(queries, projects, queries.changed(is_bounded=before > 0), reading, times)
+            return _only(reading, lambda pipeline: after <= pipeline.updated and (not before or pipeline.updated < before))
 
         return await self._ask(ask)
 
@@ -90,9 +91,9 @@ class GraphqlReader:
         async def ask(queries: Queries) -> Found:
             reading = Reading()
             for listings in queries.unfinished():
-                await self._lists.read(queries, projects, listings, "", reading)
+                await self._lists.read(queries, projects, listings, reading)
             begun = int(reading.found.date)
-            await self._lists.read(queries, projects, queries.changed(), moment_text(begun - 1), reading)
+            await self._lists.read(queries, projects, queries.changed(), reading, {"t": moment_text(begun - 1)})
             return _only(reading, lambda pipeline: not pipeline.is_final or (pipeline.finished or 0) >= begun)
 
         return await self._ask(ask)
@@ -124,7 +125,7 @@ class GraphqlReader:
     async def _listed(self, queries: Queries, projects: Sequence[Project], groups: Iterable[Sequence[Listing]]) -> Found:
         reading = Reading()
         for listings in groups:
-            await self._lists.read(queries, projects, listings, "", reading)
+            await self._lists.read(queries, projects, listings, reading)
         return reading.whole()
 
     async def _ask(self, question: Callable[[Queries], Awaitable[T]]) -> T:

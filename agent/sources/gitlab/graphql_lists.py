@@ -79,14 +79,19 @@ class Lists:
         self._size = Size(MAX_PROJECTS, 1, MAX_PROJECTS)
 
     async def read(
-        self, queries: Queries, projects: Sequence[Project], listings: Sequence[Listing], after: str, reading: Reading
+        self,
+        queries: Queries,
+        projects: Sequence[Project],
+        listings: Sequence[Listing],
+        reading: Reading,
+        times: Mapping[str, str] = {},
     ) -> None:
-        """Add these lists of all `projects` to `reading`; `after`: the `$t` of the query, where it has one.
+        """Add these lists of all `projects` to `reading`; `times`: by the name of a variable that the query may have.
 
         Raises CollectError where nothing can be read.
         """
         query = queries.listed(listings)
-        time = {"t": after} if "$t" in query else {}
+        time = {name: moment for name, moment in times.items() if f"${name}:" in query}
         pages: list[_Page] = []
 
         async def ask(taken: Sequence[Project]) -> Sequence[Project]:

@@ -27,6 +27,10 @@ class Memory:
     """By project id: from which second on it is counted."""
     todo: dict[int, list[Pipeline]] = field(default_factory=dict)
     """By project id: changed pipelines that are still to be read in full and counted, the oldest last."""
+    spans: dict[int, int] = field(default_factory=dict)
+    """By project id: how many seconds of changes are asked for at once, where all since its mark are too many."""
+    until: dict[int, int] = field(default_factory=dict)
+    """By project id: the second up to which it is read, where that is not its end."""
     stuck: set[int] = field(default_factory=set)
     """Projects of which something could not be read in full: they stay behind."""
     seen: dict[int, tuple[int, str]] = field(default_factory=dict)
@@ -61,6 +65,14 @@ class Memory:
         self.tries[pipeline_id] = self.tries.get(pipeline_id, 0) + 1
         return self.tries[pipeline_id] >= MAX_TRIES
 
+    def read(self, project_id: int, end: int) -> None:
+        """All that changed in a project before a second was told; 0 = all there is."""
+        self.until.pop(project_id, None)
+        if end:
+            self.until[project_id] = end
+        else:
+            self.spans.pop(project_id, None)
+
     def drop(self, pipeline_id: int) -> None:
         """There is none of that number any more."""
         for held in (self.open, self.looked, self.heard, self.tries, self.seen):
@@ -87,10 +99,13 @@ class Memory:
                 del held[next(iter(held))]
 
     def reached(self, project_id: int) -> None:
-        """Nothing of a project is left to do: it is as far as the others, unless something could not be read."""
+        """Nothing of a project is left to do: it is as far as the others, unless it was not read to its end."""
         self.todo.pop(project_id, None)
+        until = self.until.pop(project_id, 0)
         if project_id not in self.stuck:
             self.progress.late.pop(project_id, None)
+            if until:
+                self.progress.late[project_id] = until
         self.stuck.discard(project_id)
 
 

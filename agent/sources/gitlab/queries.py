@@ -144,9 +144,9 @@ class Queries:
 
     # -- lists of pipelines ----------------------------------------------------------------------------------
 
-    def changed(self) -> tuple[Listing, ...]:
-        """What was updated at or after `$t`."""
-        return self._both("changed", "updatedAfter:$t", self.page, CHILDREN_PAGE)
+    def changed(self, *, is_bounded: bool = False) -> tuple[Listing, ...]:
+        """What was updated at or after `$t`, and where it `is_bounded` until `$u`."""
+        return self._both("changed", "updatedAfter:$t" + ",updatedBefore:$u" * is_bounded, self.page, CHILDREN_PAGE)
 
     def unfinished(self) -> list[tuple[Listing, ...]]:
         """What has not ended, by status; each group is a query of its own."""

@@ -32,8 +32,11 @@ class Reader(Protocol):
         """How many projects `unfinished` is best asked for at once: what ends while it asks may be overlooked."""
         ...
 
-    async def changed(self, projects: Sequence[Project], after: int) -> Found:
-        """Pipelines whose `updated` is at or after that second, children too; any number of projects.
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
+        """Pipelines whose `updated` is at or after that second and before the other, children too; any number of projects.
+
+        `before`: 0 = however late. A project of which there is more than one question can bring fails with the kind
+        `size`: then a shorter time is to be asked for.
 
         Raises CollectError where nothing can be read at all: `auth`, `connect`, `rate_limit`.
         """

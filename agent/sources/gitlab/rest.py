@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from agent.errors import CollectError
-from agent.sources.gitlab.asking import Api, changes, items, pages, raise_if_all, spread
+from agent.sources.gitlab.asking import Api, changes, items, moment_of, pages, raise_if_all, spread
 from agent.sources.gitlab.objects import FINAL, Job, Pipeline, Project, Report
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.parsed import MalformedError, job_of, readable, report_of, text, whole
@@ -89,15 +89,15 @@ class RestReader:
         self._heads = Heads(api, options, self.malformed)
         self._variables = VariableReader(api, Wanted(options.labels.variables), options.rest_page_size, self._at_once)
 
-    async def changed(self, projects: Sequence[Project], after: int) -> Found:
-        """Pipelines whose `updated` is at or after that second, children too. Raises CollectError."""
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
+        """Pipelines whose `updated` is at or after that second and before the other, children too. Raises CollectError."""
 
         async def ask(project: Project) -> _Listed:
-            rows, date = await self._since(project, after, "")
-            children = (await self._since(project, after, CHILD))[0] if self._has_children else []
+            rows, date = await self._since(project, after, before, "")
+            children = (await self._since(project, after, before, CHILD))[0] if self._has_children else []
             return _Listed(rows, children, date)
 
-        found = await self._read(projects, ask, lambda pipeline: pipeline.updated >= after)
+        found = await self._read(projects, ask, lambda one: after <= one.updated and (not before or one.updated < before))
         self._unread -= {project.id for project in projects}
         self._unread |= {number for number, error in found.failed.items() if error.kind not in _OUT_OF_SIGHT}
         is_whole = not self._unread and 2 * len(projects) > self._most
@@ -157,9 +157,10 @@ class RestReader:
 
     # -- lists -----------------------------------------------------------------------------------------
 
-    async def _since(self, project: Project, after: int, source: str) -> tuple[list[Row], float]:
+    async def _since(self, project: Project, after: int, before: int, source: str) -> tuple[list[Row], float]:
         """What has changed."""
         params = {"per_page": self._per_page} | ({"source": source} if source else {})
+        params |= {"updated_before": moment_of(before + 1)} if before else {}
         listed, date = await changes(self._api, f"/projects/{project.id}/pipelines", params, after)
         return list(readable("pipeline", listed, row_of, self.malformed)), date
 

@@ -29,7 +29,7 @@ from agent.sources.gitlab.readers import Either
 from agent.sources.gitlab.reports import CaseReader
 from agent.sources.gitlab.rest import RestReader
 from agent.sources.gitlab.survey import Survey
-from agent.sources.gitlab.sync import Sync
+from agent.sources.gitlab.sync import Sync, skewed
 from agent.sources.gitlab.tiers import Tiers
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,8 @@ class GitlabSource:
                 f"{title}: no project; check the name, and what the token may see" for title in self._asking.discovery.barren
             )
             said = (f"{len(self._asking.survey.projects)} projects are read", *barren, *said)
+        if self._asking.survey.is_skewed:
+            said = (skewed(self._asking.survey.skew), *said)
         if not (self._options.projects or self._options.wildcards):
             return (*said, "no project is read; set projects or wildcards")
         return said

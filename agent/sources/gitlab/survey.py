@@ -71,6 +71,8 @@ class Survey:
         self._heads_at = 0.0
         self._missing: dict[int, float] = {}
         """By id of a project that is in no list any more: since when."""
+        self.skew = 0.0
+        """How far GitLab's clock is ahead of the agent's, seconds, by its last answer."""
         self.begun = anyio.Event()
         """Set once it is known which projects there are."""
         self.projects: Known = {}
@@ -79,6 +81,11 @@ class Survey:
         """By project id: when something of it was last seen to change, by the agent's clock."""
         self.confirmed: dict[int, float] = {}
         """By project id: when it last answered."""
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether one of the two clocks is wrong."""
+        return abs(self.skew) > SKEW_SECONDS
 
     def forget(self) -> None:
         """Nothing of what was asked has been committed."""
@@ -102,7 +109,7 @@ class Survey:
         # What GitLab says of its own pipelines is the one clock that cannot be wrong about them.
         before, progress.mark = progress.mark, max(progress.mark, memory.newest - OVERLAP_SECONDS)
         for number in memory.since:
-            if number in memory.todo or self.confirmed.get(number) != now:
+            if number in memory.todo or number in memory.spans or self.confirmed.get(number) != now:
                 progress.late.setdefault(number, before)
             else:
                 progress.late.pop(number, None)
@@ -150,7 +157,7 @@ class Survey:
             batch = joined[first : first + self._reader.together]
             found = await self._reader.unfinished(batch)
             self._failed(found, memory, now, gathered)
-            begins = self._begins(found, memory, now, gathered)
+            begins = self._begins(found, memory, now)
             if found.pipelines and not progress.mark:
                 progress.mark = begins - OVERLAP_SECONDS
             for project in batch:
@@ -165,31 +172,38 @@ class Survey:
                 if not is_newborn:
                     gathered.add(self._engine.register(project.id, found.pipelines[project.id], now))
 
-    def _begins(self, found: Found, memory: Memory, now: float, gathered: Gathered) -> int:
+    def _begins(self, found: Found, memory: Memory, now: float) -> int:
         """The second on GitLab's clock at which it answered."""
         for pipelines in found.pipelines.values():
             memory.note_newest(pipelines, now)
-        if abs(found.date - now) <= SKEW_SECONDS:
-            return int(found.date)
-        gathered.problems.append(
-            f"GitLab's answers are dated {found.date - now:+.0f} s from this machine's clock; one of the two is wrong"
-        )
-        return max(int(min(found.date, now)), memory.newest)
+        self._compare(found, now)
+        return max(int(min(found.date, now)), memory.newest) if self.is_skewed else int(found.date)
+
+    def _compare(self, found: Found, now: float) -> None:
+        """The two clocks."""
+        if found.date:
+            self.skew = found.date - now
 
     async def _ask(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> bool:
         """What has changed in these projects since their marks; whether anything was answered."""
-        groups: dict[int, list[Project]] = {}
+        groups: dict[tuple[int, int], list[Project]] = {}
         for project in projects:
             mark = max(memory.progress.of(project.id), int(now - self._max_gap))
-            groups.setdefault(mark, []).append(project)
+            end = mark + memory.spans.get(project.id, 0)
+            is_past = end < min(now, now + self.skew) - OVERLAP_SECONDS  # by either clock
+            groups.setdefault((mark, end if mark < end and is_past else 0), []).append(project)
         has_answered = False
-        for mark, group in sorted(groups.items()):
-            found = await self._reader.changed(group, mark)
+        for (mark, end), group in sorted(groups.items()):
+            found = await self._reader.changed(group, mark, end)
             has_answered |= bool(found.pipelines)
+            self._compare(found, now)
             self._failed(found, memory, now, gathered)
             for project in group:
                 if project.id in found.pipelines:
+                    memory.read(project.id, end)
                     self._found(project, found, memory, now)
+                elif project.id in found.failed and found.failed[project.id].kind == "size":
+                    memory.spans[project.id] = max(1, ((end or int(now)) - mark) // 2)
         return has_answered
 
     def _found(self, project: Project, found: Found, memory: Memory, now: float) -> None:

@@ -66,6 +66,7 @@ class Sync:
         self._saved = 0.0
         self._full_at = 0.0
         self._hinted: set[int] = set()
+        self._is_skewed = False
         self.looked = anyio.Event()
         """Set once the first collect is over, whatever it came to."""
         self.errors: Counter[tuple[str, str]] = Counter()
@@ -120,6 +121,19 @@ class Sync:
     async def _look(self, now: float, gathered: Gathered) -> None:
         """Find what is to be read: of all projects on the interval, in between of those that somebody hinted at."""
         hinted, self._hinted = self._hinted, set()
+        try:
+            await self._ask(hinted, now, gathered)
+        finally:
+            self._compare()
+
+    def _compare(self) -> None:
+        """Say once that the clocks are apart, and that they are not any more."""
+        if self._survey.is_skewed != self._is_skewed:
+            self._is_skewed = self._survey.is_skewed
+            said = skewed(self._survey.skew) if self._is_skewed else "GitLab's clock and this machine's are together again"
+            log.log(logging.WARNING if self._is_skewed else logging.INFO, "source %s: %s", self._name, said)
+
+    async def _ask(self, hinted: set[int], now: float, gathered: Gathered) -> None:
         if 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0:
             await self._survey.some(sorted(hinted), self._memory, now, gathered)
             return
@@ -224,6 +238,12 @@ class Sync:
             problem="; ".join(said[:MAX_PROBLEMS]) + more,
             again=again and bool(self._memory.todo),
         )
+
+
+def skewed(seconds: float) -> str:
+    """GitLab's clock is so far ahead."""
+    words = "check the time here and there; totals stay right, ages and times of gauges may not be"
+    return f"GitLab's answers are dated {seconds:+.0f} s from this machine's clock; {words}"
 
 
 def _since_of(notes: Mapping[str, str]) -> dict[int, int]:
