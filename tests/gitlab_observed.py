@@ -11,13 +11,13 @@ import anyio
 from agent.errors import CollectError, DeliveryError
 from agent.model import Collected, Delivery, Poller, Update
 from agent.plugin import Context
-from agent.sim.github.faults import Showers
-from agent.sim.github.inside import Inside
 from agent.sim.gitlab.api import GitlabApi
-from agent.sim.gitlab.faults import BROKEN, ERRORS
+from agent.sim.gitlab.faults import TROUBLE
 from agent.sim.gitlab.flat import TOKEN
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.profile import EE_18, Profile
+from agent.sim.inside import Inside
+from agent.sim.weather import Showers
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.source import GitlabSource
 from tests.github_truth import Tally
@@ -57,7 +57,7 @@ class Observer:
         self._options = Options.model_validate(base | dict(options))
         self._coming = iter(heard)
         self._next = next(self._coming, None)
-        self._showers = Showers(trouble, kinds=(*ERRORS, *BROKEN))
+        self._showers = Showers(trouble, TROUBLE)
         self.api = GitlabApi(world, lambda: self.now, profile=profile, showers=self._showers)
         self.notes: dict[str, str] = {}
         self._cursors: dict[str, object] = {}

@@ -9,9 +9,10 @@ from random import Random
 import pytest
 
 from agent.sim.github.deliveries import announcements
-from agent.sim.github.faults import Weather, shipments
+from agent.sim.github.faults import shipments
 from agent.sim.github.sender import Sender
 from agent.sim.github.truth import SECONDS, truth
+from agent.sim.weather import Weather
 from tests import servers
 from tests.github_proof import SECRET, Lives, configured, delivered, proven, recent
 

@@ -13,7 +13,6 @@ from trio.testing import MockClock
 from agent.errors import CollectError
 from agent.plugin import Context
 from agent.sim import faults
-from agent.sim.github.faults import Showers
 from agent.sim.gitlab import objects as plan
 from agent.sim.gitlab.api import GitlabApi
 from agent.sim.gitlab.flat import TOKEN, URL
@@ -21,6 +20,7 @@ from agent.sim.gitlab.limits import Limits
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.profile import PROFILES, Profile
 from agent.sim.gitlab.world import build
+from agent.sim.weather import Showers
 from agent.sources.gitlab.api import connect
 from agent.sources.gitlab.graphql import GraphqlReader
 from agent.sources.gitlab.objects import FINAL, Pipeline, Project
@@ -181,7 +181,7 @@ async def test_answers_that_are_cut_short_bring_the_same_in_the_end(world: World
 @pytest.mark.parametrize("seed", range(3))
 async def test_trouble_loses_nothing_but_time(world: World, seed: int) -> None:
     stage = Stage(world, graphql_page_size=5)
-    stage.served._showers = Showers(0.1, seed, TROUBLE)
+    stage.served._showers = Showers(0.1, TROUBLE, seed)
     found: dict[int, list[Pipeline]] = {}
 
     left = stage.projects

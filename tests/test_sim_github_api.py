@@ -17,14 +17,15 @@ from agent.sim import faults
 from agent.sim.github.access import INSTALLATION_ID, TOKEN_SECONDS, WINDOW_SECONDS
 from agent.sim.github.api import CLIENT_ID, TOKEN, GithubApi
 from agent.sim.github.deliveries import announcements
-from agent.sim.github.faults import Showers, Weather, secondary_limit, shipments
-from agent.sim.github.inside import Inside
+from agent.sim.github.faults import secondary_limit, shipments
 from agent.sim.github.log import RETENTION_SECONDS, Log
 from agent.sim.github.objects import moment
 from agent.sim.github.plan import Run
 from agent.sim.github.sender import HOOK_ID
 from agent.sim.github.truth import WAYS, Way, truth
 from agent.sim.github.world import World, build
+from agent.sim.inside import Inside
+from agent.sim.weather import Showers, Weather
 
 pytestmark = pytest.mark.anyio
 
@@ -222,7 +223,7 @@ async def test_credentials_that_are_none_are_refused(world: World, authorization
 
 
 async def test_showers_befall_the_share_of_requests_they_are_to(world: World) -> None:
-    api = GithubApi(world, Log(), lambda: world.end, showers=Showers(0.3, kinds=[faults.Answer(500), secondary_limit(1)]))
+    api = GithubApi(world, Log(), lambda: world.end, showers=Showers(0.3, [faults.Answer(500), secondary_limit(1)]))
     async with simulated(world, Log(), 0, api=api) as client:
         answers = [await client.get("/user") for _ in range(400)]
 

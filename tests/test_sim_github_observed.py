@@ -14,12 +14,13 @@ from agent.model import Collected, Delivery, Poller
 from agent.plugin import Context
 from agent.sim.github.api import TOKEN, GithubApi
 from agent.sim.github.deliveries import announcements
-from agent.sim.github.faults import BROKEN, ERRORS, ROUGH, Shipment, Showers, Weather, shipments
-from agent.sim.github.inside import Inside
+from agent.sim.github.faults import ROUGH, TROUBLE, Shipment, shipments
 from agent.sim.github.log import Entry
 from agent.sim.github.sender import Sender
 from agent.sim.github.truth import Way, truth
 from agent.sim.github.world import World, build
+from agent.sim.inside import Inside
+from agent.sim.weather import Showers, Weather
 from agent.sources.github.options import Options
 from agent.sources.github.source import GithubSource
 from tests.github_truth import Tally, differences
@@ -60,7 +61,7 @@ class Observer:
         self._sender = Sender(world, SECRET)
         self._coming = iter(shipments(announcements(world), weather))
         self._next = next(self._coming, None)
-        self._showers = Showers(trouble, kinds=(*ERRORS, *BROKEN))
+        self._showers = Showers(trouble, TROUBLE)
         self._api = GithubApi(world, self._sender.log, self._clock, per_hour=1_000_000, showers=self._showers)
         self._notes: dict[str, str] = {}
         self._cursors: dict[str, object] = {}

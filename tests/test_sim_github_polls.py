@@ -9,10 +9,11 @@ from trio.testing import MockClock
 
 from agent.errors import CollectError
 from agent.sim.github.api import GithubApi
-from agent.sim.github.faults import Showers
+from agent.sim.github.faults import TROUBLE
 from agent.sim.github.log import Log
 from agent.sim.github.truth import truth
 from agent.sim.github.world import build
+from agent.sim.weather import Showers
 from tests.bench.github import collector, measure
 from tests.github_truth import Tally, differences
 
@@ -46,7 +47,7 @@ async def test_what_happens_is_asked_for_and_counted() -> None:
 async def test_polls_lead_to_the_worlds_own_totals_whatever_befalls_them(interval: int, share: float) -> None:
     world = build(interval, repositories=5, jobs=200, seconds=DAY // 4, haste=4.0)
     now, rng, tally = [float(world.start)], Random(interval), Tally()
-    api = GithubApi(world, Log(), lambda: now[0], per_hour=1_000_000, showers=Showers(share))
+    api = GithubApi(world, Log(), lambda: now[0], per_hour=1_000_000, showers=Showers(share, TROUBLE))
     runs = collector(world, api, lambda: now[0])
     cursor: object = None
     while now[0] < world.end + 2 * 3600:

@@ -21,9 +21,10 @@ from trio.testing import MockClock
 
 from agent.sim.github.api import TOKEN
 from agent.sim.github.deliveries import Announcement, announcements, payload
-from agent.sim.github.faults import CALM, ROUGH, Shipment, Weather, shipments
+from agent.sim.github.faults import ROUGH, Shipment, shipments
 from agent.sim.github.sender import FORM, HOOK_ID, JSON, PATIENCE_SECONDS, Sender, paced
 from agent.sim.github.world import World, build
+from agent.sim.weather import CALM, Weather
 
 SECRET = "not a secret"
 HOOK = "http://hooks.test/webhook"

@@ -8,12 +8,12 @@ import pytest
 from trio.testing import MockClock
 
 from agent.sim import faults
-from agent.sim.github.faults import Showers
 from agent.sim.gitlab.flat import TOKEN, flat
 from agent.sim.gitlab.limits import Limits
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.profile import CE_16_3, EE_18, Profile
 from agent.sim.gitlab.world import EXPIRED, GUESTS, USER_ONLY, build
+from agent.sim.weather import Showers
 from tests.test_sim_gitlab_rest import Asking, busy, seen
 
 pytestmark = pytest.mark.anyio
@@ -192,7 +192,7 @@ async def test_the_next_requests_meet_what_the_script_says() -> None:
 
 
 async def test_showers_befall_a_share_of_requests() -> None:
-    ask = Asking(flat(1, 1, 1), showers=Showers(0.3, kinds=(faults.Answer(500),)))
+    ask = Asking(flat(1, 1, 1), showers=Showers(0.3, (faults.Answer(500),)))
     statuses = [(await ask("/version")).status_code for _ in range(100)]
 
     assert 15 < statuses.count(500) < 45

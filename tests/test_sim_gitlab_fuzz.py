@@ -10,12 +10,12 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sim.github.inside import Inside
 from agent.sim.gitlab.api import GitlabApi
 from agent.sim.gitlab.flat import TOKEN, URL
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.profile import PROFILES, Profile
 from agent.sim.gitlab.world import EXPIRED, GUESTS, USER_ONLY, build
+from agent.sim.inside import Inside
 
 NAMES = (
     *("page", "per_page", "order_by", "sort", "scope", "status", "source", "ref", "sha", "username", "yaml_errors", "simple"),

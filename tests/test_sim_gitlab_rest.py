@@ -9,7 +9,6 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from agent.sim.github.inside import Inside
 from agent.sim.gitlab.api import GitlabApi
 from agent.sim.gitlab.asked import MAX_COUNTED
 from agent.sim.gitlab.flat import TOKEN, URL, flat
@@ -17,6 +16,7 @@ from agent.sim.gitlab.objects import BRIDGE, Pipeline
 from agent.sim.gitlab.places import Project, World
 from agent.sim.gitlab.profile import CE_16_3
 from agent.sim.gitlab.world import build
+from agent.sim.inside import Inside
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from trio.testing import MockClock
 
-from agent.sim.github.faults import CALM, Weather
 from agent.sim.gitlab.announcements import JOB, MERGE_REQUEST, PIPELINE, PUSH, TAG_PUSH, Announcement, announcements
 from agent.sim.gitlab.faults import ROUGH, shipments
 from agent.sim.gitlab.objects import BUILD, Pipeline
@@ -20,6 +19,7 @@ from agent.sim.gitlab.payloads import NOWHERE, payload
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.sender import Sender
 from agent.sim.gitlab.world import build
+from agent.sim.weather import CALM, Weather
 
 SECRET = "It is a secret"
 STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.sim.github.inside import Inside
 from agent.sim.gitlab.announcements import announcements
 from agent.sim.gitlab.api import GitlabApi
 from agent.sim.gitlab.catalogue import variables
@@ -20,6 +19,7 @@ from agent.sim.gitlab.profile import CE_16_3
 from agent.sim.gitlab.rules import Rules
 from agent.sim.gitlab.standing import standing
 from agent.sim.gitlab.truth import truth
+from agent.sim.inside import Inside
 from tests.sim_gitlab_graphql import ask, small
 from tests.test_sim_gitlab_truth import GROUP, NOW, USER, job, pipeline
 

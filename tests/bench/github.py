@@ -16,9 +16,9 @@ import anyio
 from agent.model import Poller
 from agent.plugin import Context
 from agent.sim.github.api import TOKEN, Asked, GithubApi
-from agent.sim.github.inside import Inside
 from agent.sim.github.log import Log
 from agent.sim.github.world import World, build
+from agent.sim.inside import Inside
 from agent.sources.github.options import Options
 from agent.sources.github.source import GithubSource
 from tests.bench.report import Row, show

@@ -18,6 +18,7 @@ from agent.sim.github.api import PER_HOUR, TOKEN, GithubApi
 from agent.sim.github.deliveries import announcements
 from agent.sim.github.sender import FORM, JSON, Sender, paced
 from agent.sim.github.world import MONDAY, WEEK, World, build
+from agent.sim.weather import CALM, Showers
 from agent.web import server
 
 
@@ -55,7 +56,7 @@ def clock(now: float, speed: float) -> Callable[[], float]:
 async def run(world: World, options: argparse.Namespace) -> None:
     """Serve until cancelled, and deliver if asked to."""
     now = clock(world.end + 60.0 if options.now is None else options.now, options.speed)
-    weather = faults.ROUGH if options.rough else faults.CALM
+    weather = faults.ROUGH if options.rough else CALM
     planned = faults.shipments(announcements(world), weather, options.seed)
     begin = now() if options.deliver_to else float("inf")
     sender = Sender(world, options.secret, form=FORM if options.form else JSON)
@@ -69,7 +70,7 @@ async def run(world: World, options: argparse.Namespace) -> None:
         tokens=(options.token,),
         per_hour=options.per_hour,
         prefix=options.prefix,
-        showers=faults.Showers(options.showers, options.seed),
+        showers=Showers(options.showers, faults.TROUBLE, options.seed),
     )
     async with anyio.create_task_group() as tasks, httpx.AsyncClient(timeout=None, trust_env=False) as client:
         address = await tasks.start(server.serve, api, f"{options.host}:{options.port}")

@@ -21,13 +21,13 @@ from starlette.types import Receive, Scope, Send
 from agent.sim import faults
 from agent.sim.github.access import Access, Caller, CredentialsError, Limit
 from agent.sim.github.actions import Actions
-from agent.sim.github.faults import Showers
 from agent.sim.github.found import Call, Found, RequestError
 from agent.sim.github.hooks import Hooks
 from agent.sim.github.log import Log
 from agent.sim.github.surroundings import Surroundings
 from agent.sim.github.truth import WAYS, truth
 from agent.sim.github.world import World
+from agent.sim.weather import Showers
 
 TOKEN = "ghp_simulated"
 CLIENT_ID = "Iv23simulated"

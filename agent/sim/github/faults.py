@@ -1,38 +1,15 @@
-"""What goes wrong between GitHub and who listens to it: a seeded fate for every delivery, and trouble with the API by chance."""
+"""What goes wrong between GitHub and who listens to it: a seeded fate for every delivery, and trouble with the API."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.sim import faults
 from agent.sim.github.deliveries import Announcement
+from agent.sim.weather import CALM, Weather
 
-
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """The share of deliveries that each trouble befalls, 0 to 1, and how long it lasts at most, seconds."""
-
-    lost: float = 0.0
-    """Sent, logged as failed, and never heard."""
-    silent: float = 0.0
-    """Never sent and in no log."""
-    redelivered: float = 0.0
-    """Lost at first; somebody asks for it again within `late_seconds`."""
-    duplicated: float = 0.0
-    """Heard, and delivered a second time within `late_seconds`."""
-    late: float = 0.0
-    late_seconds: float = 300.0
-    throttled: float = 0.0
-    """Held back by GitHub for `late_seconds` at most, which the log tells."""
-    reordered: float = 0.0
-    """Overtaken by the deliveries of the next `reordered_seconds`."""
-    reordered_seconds: float = 20.0
-
-
-CALM = Weather()
 ROUGH = Weather(
     lost=0.04, silent=0.005, redelivered=0.01, duplicated=0.05, late=0.03, throttled=0.02, reordered=0.2
 )  # fmt: skip
@@ -115,17 +92,4 @@ BROKEN: tuple[faults.Fault, ...] = (
     faults.Answer(200, (), "null"),
 )
 """Answers that are none, with a status as if they were."""
-
-
-class Showers:
-    """Trouble that befalls a share of the API's requests, 0 to 1: one of `kinds`."""
-
-    def __init__(self, share: float, seed: int = 1, kinds: Sequence[faults.Fault] = (*ERRORS, *BROKEN)) -> None:
-        self.share = share
-        """May be changed while it rains."""
-        self._rng = random.Random(f"showers {seed}")
-        self._kinds = kinds
-
-    def take(self) -> faults.Fault | None:
-        """What becomes of the next request; None = nothing special."""
-        return self._rng.choice(self._kinds) if self._rng.random() < self.share else None
+TROUBLE = (*ERRORS, *BROKEN)

@@ -13,7 +13,6 @@ import time
 import anyio
 import httpx
 
-from agent.sim.github.faults import CALM, Showers
 from agent.sim.github.sender import paced
 from agent.sim.gitlab import faults, flat, world
 from agent.sim.gitlab.announcements import announcements
@@ -22,6 +21,7 @@ from agent.sim.gitlab.limits import Limits, none
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.profile import PROFILES
 from agent.sim.gitlab.sender import Sender
+from agent.sim.weather import CALM, Showers
 from agent.web import server
 
 
@@ -98,7 +98,7 @@ async def run(shown: World, options: argparse.Namespace) -> None:
         profile=PROFILES[options.profile],
         limits=Limits() if options.limits else none(),
         latency=options.latency,
-        showers=Showers(options.showers, options.seed, (*faults.ERRORS, *faults.BROKEN)),
+        showers=Showers(options.showers, faults.TROUBLE, options.seed),
         set_clock=now.set,
     )
     api.has_graphql = not options.no_graphql

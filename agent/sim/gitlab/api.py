@@ -20,7 +20,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from agent.sim import faults
-from agent.sim.github.faults import Showers
 from agent.sim.gitlab import graphql
 from agent.sim.gitlab.asked import Call, Found, RequestError, link_header
 from agent.sim.gitlab.bodies import Bodies
@@ -30,6 +29,7 @@ from agent.sim.gitlab.profile import EE_18, Profile
 from agent.sim.gitlab.routes import Route, routes
 from agent.sim.gitlab.standing import standing
 from agent.sim.gitlab.truth import truth
+from agent.sim.weather import Showers
 
 MAX_KEPT = 10_000
 """Requests that are remembered one by one."""

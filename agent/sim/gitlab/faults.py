@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from agent.sim import faults
-from agent.sim.github.faults import CALM, Weather
 from agent.sim.gitlab.announcements import Announcement
+from agent.sim.weather import CALM, Weather
 
 ROUGH = Weather(lost=0.05, duplicated=0.05, late=0.03, reordered=0.2)
 """5 % lost, 5 % doubled, 3 % minutes late, 20 % out of order."""
@@ -30,6 +30,7 @@ BROKEN: tuple[faults.Fault, ...] = (
     faults.Answer(200, (), '{"data":null,"errors":[{"message":"Timeout on Project.pipelines","path":["projects"]}]}'),
 )
 """Answers that are none, with a status as if they were."""
+TROUBLE = (*ERRORS, *BROKEN)
 
 
 class Shipment(NamedTuple):

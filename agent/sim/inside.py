@@ -1,4 +1,4 @@
-"""The simulated API without a socket, for tests on a virtual clock and for benchmarks."""
+"""A simulated API without a socket, for tests on a virtual clock and for benchmarks."""
 
 from __future__ import annotations
 
