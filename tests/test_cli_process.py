@@ -92,7 +92,10 @@ def test_dry_run_prints_data_on_standard_output_only(tmp_path: Path) -> None:
 
 def test_status_and_explain_of_a_running_agent(tmp_path: Path, start_agent: StartAgent) -> None:
     agent = start_agent(
-        {"agent": {"state_dir": "none"}, "sinks": {"vm": {"type": "vm_import", "url": "http://127.0.0.1:1/api/v1/import"}}}
+        {
+            "agent": {"state_dir": "none", "shutdown_grace_seconds": 0.5},
+            "sinks": {"vm": {"type": "vm_import", "url": "http://127.0.0.1:1/api/v1/import"}},
+        }
     )
     eventually(lambda: "host_cpu_count" in agent.metrics(), "the host was looked at")
 

@@ -27,7 +27,7 @@ def anyio_backend() -> object:
 
 
 async def test_every_case_of_every_pipeline_counts_once() -> None:
-    world = build(5, projects=8, pipelines=60, seconds=6 * 3600, haste=3.0)
+    world = build(8, projects=8, pipelines=60, seconds=6 * 3600, haste=3.0)
     observer = Observer(world, OPTIONS, trouble=0.02, step=300)
     await observer.watch(world.end + 3600)
     await observer.clear_up()

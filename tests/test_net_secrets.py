@@ -273,7 +273,9 @@ def test_a_running_agent_shows_no_secret_anywhere(start_agent: StartAgent, tmp_p
         }
         target = {"url": url, "bearer_token": SENTINEL}
         sources = {"scrape": {"interval_seconds": 1, "targets": [target]}}
-        agent = start_agent({"sources": sources, "sinks": sinks, "agent": {"flush_interval_seconds": 1}})
+        agent = start_agent(
+            {"sources": sources, "sinks": sinks, "agent": {"flush_interval_seconds": 1, "shutdown_grace_seconds": 0.5}}
+        )
 
         def tried() -> bool:
             found = agent.get("/api/status").json()["sinks"]
