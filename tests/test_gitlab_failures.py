@@ -23,7 +23,8 @@ from agent.sources.gitlab.failures import _PARTS, reason_of
         ("No more CI minutes available", "ci_quota_exceeded"),
         ("No more compute minutes available", "ci_quota_exceeded"),
         ("There is an unknown failure, please try again", "unknown_failure"),
-        ("Es ist ein Skriptfehler aufgetreten", "unknown_failure"),
+        ("Something brand new has happened", "other"),
+        ("Es ist ein Skriptfehler aufgetreten", "other"),
     ],
 )
 def test_a_sentence_is_known_by_a_few_of_its_words(sentence: str, word: str) -> None:

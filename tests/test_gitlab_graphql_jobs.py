@@ -82,7 +82,7 @@ async def test_why_a_job_failed_is_a_word() -> None:
     found = await reader(instance).jobs({known(1): [seen(7)]})
 
     assert isinstance(found[7], list)
-    assert [one.failure_reason for one in found[7]] == ["script_failure", "runner_system_failure", "unknown_failure"]
+    assert [one.failure_reason for one in found[7]] == ["script_failure", "runner_system_failure", "other"]
 
 
 async def test_where_the_version_does_not_tell_why_nothing_is_made_up() -> None:

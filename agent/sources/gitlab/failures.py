@@ -6,8 +6,9 @@ the words those of https://docs.gitlab.com/api/jobs/, `failure_reason`. A script
 
 from __future__ import annotations
 
+from agent.sources.gitlab.labels import OTHER
+
 SCRIPT = "script_failure"
-UNKNOWN = "unknown_failure"
 
 _PARTS = (
     ("script failure", SCRIPT),
@@ -66,13 +67,14 @@ _PARTS = (
     ("job router failed", "job_router_failure"),
     ("job token has expired", "job_token_expired"),
     ("id token issuance is disabled", "id_token_burned_project_path"),
+    ("unknown failure", "unknown_failure"),
 )
 """What is in a sentence and in no other, in lower case, and its word. Two timeouts share a sentence: the older is meant."""
 
 
 def reason_of(message: str) -> str:
-    """The word for GitLab's sentence; "" is a script that failed, and what nobody knows is `unknown_failure`."""
+    """The word for GitLab's sentence; "" is a script that failed, and one of a newer GitLab or in another language is `other`."""
     if not message:
         return SCRIPT
     lower = message[:1000].lower()
-    return next((word for part, word in _PARTS if part in lower), UNKNOWN)
+    return next((word for part, word in _PARTS if part in lower), OTHER)
