@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {"metric_prefix": "", "wildcards": [{}]}
 Choice = Callable[[Pipeline], object]
 
 
-def made(projects: int = 24, pipelines: int = 160, seed: int = 5) -> World:
+def made(projects: int = 22, pipelines: int = 110, seed: int = 10) -> World:
     """A day's work in six hours."""
     return build(seed, projects=projects, pipelines=pipelines, seconds=HOURS * 3600, haste=3.0)
 

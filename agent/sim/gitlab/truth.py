@@ -84,7 +84,8 @@ class _Counted:
         until = min(self.until, pipeline.deleted_at - 1) if pipeline.deleted_at else self.until
         before = pipeline.at(since)
         is_registered = before is not None and not before.is_final
-        ends = [view for view in _ends(pipeline) if view.updated_at <= until]
+        begin = since if is_registered else 0.0  # of what was run again, nobody knows that it had ended before
+        ends = [view for view in _ends(pipeline) if begin <= view.updated_at <= until]
         if ends and (pipeline.created >= since or is_registered):
             self._ended(pipeline, ends[0])
             for again in ends[1:]:
@@ -133,6 +134,8 @@ class _Counted:
         for life in (job, job.again):
             if life is None or not 0 < life.ended <= until:
                 continue
+            if life.again is not None and life.again.created <= since:
+                continue  # nobody has seen it skipped
             finished = 0 if life.status == "skipped" else life.ended
             if job.created >= since or finished >= since or (not finished and is_registered):
                 self._job_ended(pipeline, job, life)
