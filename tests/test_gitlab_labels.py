@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agent.sources.gitlab import labels
 from agent.sources.gitlab.label_options import LabelsOptions
 from agent.sources.gitlab.labels import Labeller
+from agent.sources.gitlab.parsed import job_of
 from agent.sources.keys import Rewrite
 from tests.gitlab_engine import job
 
@@ -48,6 +49,20 @@ def test_job_names_are_rewritten_by_the_first_rule_that_matches_all_of_them() ->
         "tests",
         "a test x",
     ]
+
+
+def test_a_rule_that_leaves_nothing_of_a_name_leaves_the_name() -> None:
+    labeller = Labeller(LabelsOptions(job_names=[Rewrite(regex=r"b(.*)", replacement=r"\1")]), with_runners=True)
+
+    assert [labeller.job_name(name) for name in ("b", "bun", "b 1/2")] == ["b", "un", "b"]
+
+
+@pytest.mark.parametrize("suffix", [" 10/12", ": [eu, 1]"])
+def test_the_longest_name_that_gitlab_allows_loses_it_too(suffix: str) -> None:
+    told = "y" * (255 - len(suffix)) + suffix
+    read = job_of({"id": 1, "name": told, "stage": "s", "status": "success", "created_at": "2026-01-01T00:00:00Z"})
+
+    assert PLAIN.job_name(read.name) == told.removesuffix(suffix)
 
 
 @given(st.text(max_size=60))

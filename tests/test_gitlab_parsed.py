@@ -122,7 +122,7 @@ def test_a_pipeline_that_cannot_be_one_is_malformed(wrong: Json) -> None:
 def test_texts_are_cut_and_can_be_sent() -> None:
     found = pipeline_of(pipeline(ref="ä" * 1000 + "\ud800"))
 
-    assert found.ref == "ä" * 250
+    assert found.ref == "ä" * 255
     assert pipeline_of(pipeline(ref="\ud800")).ref == "?"
 
 

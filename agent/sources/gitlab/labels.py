@@ -78,7 +78,7 @@ class Labeller:
         for pattern, replacement in self._names:
             found = pattern.fullmatch(name)
             if found is not None:
-                return found.expand(replacement)
+                return found.expand(replacement) or name
         return name
 
     def failure_reason(self, job: Job) -> str:

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Job, Pipeline, Project, Report, Totals
 
-MAX_TEXT = 250
-"""Characters of a name; GitLab allows 255 for most, and a label has to end somewhere."""
+MAX_TEXT = 255
+"""Characters of a name; GitLab allows no more for most."""
 MAX_PATH = 1024
 """Characters of a project's full path: groups are nested up to twenty deep."""
 MAX_SUITES = 100
