@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from agent.errors import CollectError
 from agent.model import Collected
-from agent.sources.gitlab.environments import Environments, Watched
+from agent.sources.gitlab.environments import BELIEVED_SECONDS, Environments, Watched
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.options import ProjectOptions
@@ -44,6 +44,8 @@ class World:
         self.gitlab.more[f"{ROOT}/deployments"] = self._listed
         self.gitlab.more[f"{ROOT}/environments"] = [{"name": "production", "state": "available"}]
         self.commits: list[Json] = []
+        self.head = "beef"
+        self.gitlab.more[f"{ROOT}/repository/branches/main"] = lambda given: {"name": "main", "commit": {"id": self.head}}
         self.gitlab.more[f"{ROOT}/repository/compare"] = lambda given: {"commits": self.commits}
         self.watched = [Watched(SHOP, ProjectOptions(), since, 0.0)]
         self.options = options(collectors={"environments": {"enabled": True, **keys}})
@@ -268,9 +270,10 @@ async def test_a_project_that_may_not_be_read_is_left_alone_for_hours_and_the_ot
     await anyio.sleep(300)
     second = await world.environments.collect(first.cursor)
 
-    assert first.problem == "project acme/till: 403 Forbidden"
+    assert first.problem == second.problem == "project acme/till: 403 Forbidden"
     assert len(first.observations) == 1
-    assert second.problem == ""
+    assert [path for path, _ in world.gitlab.asked].count("/projects/8/deployments") == 1
+    assert world.environments.errors == {("environments", "forbidden"): 1}
 
 
 async def test_a_token_that_is_refused_is_an_error() -> None:
@@ -313,3 +316,34 @@ async def test_a_project_that_is_read_no_more_is_forgotten() -> None:
     world.watched = []
 
     assert (await world.environments.collect(first.cursor)).cursor == '{"v":1,"marks":{}}'
+
+
+@pytest.mark.parametrize("kind", ["forbidden", "status"])
+async def test_environments_that_cannot_be_read_any_more_end_and_come_back(kind: str) -> None:
+    world = World(deployment(5))
+    place = f"{ROOT}/deployments"
+    listed, cursor = world.gitlab.more[place], (await world.environments.collect(None)).cursor
+    world.gitlab.more[place] = CollectError(kind, "no")
+    shown_at = []
+    for minutes in range(5, 300, 5):
+        await anyio.sleep(300)
+        found = await world.environments.collect(cursor)
+        assert found.complete == ["environments:7"]
+        shown_at += [60 * minutes] if found.updates else []
+    assert max(shown_at) <= BELIEVED_SECONDS < max(shown_at) + 600
+    assert found.problem == "project acme/shop: no"
+    world.gitlab.more[place] = listed
+    await anyio.sleep(6 * 3600)
+
+    assert len((await world.environments.collect(cursor)).updates) == 4
+
+
+async def test_the_environments_of_a_project_that_is_read_no_more_end() -> None:
+    world = World(deployment(5))
+    first = await world.environments.collect(None)
+    world.watched = []
+
+    second = await world.environments.collect(first.cursor)
+    third = await world.environments.collect(second.cursor)
+
+    assert (second.complete, second.updates, third.complete) == (["environments:7"], [], [])

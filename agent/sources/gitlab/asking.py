@@ -17,6 +17,10 @@ MAX_CHANGES = 1000
 """Pages of a list of changes: a hundred thousand after the longest absence."""
 FOR_ALL = frozenset({"auth", "connect", "rate_limit"})
 """Kinds of errors that the next question would run into as well."""
+ALONE = frozenset({"missing", "forbidden"})
+"""Kinds that are about one project, group or user, and for people to mend."""
+ALONE_SECONDS = 6 * 3600.0
+"""After how long it is asked again."""
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import quote
 
 import anyio
 
 from agent.errors import CollectError
 from agent.model import Collected, Observation, Update
 from agent.net.words import escaped
-from agent.sources.gitlab.asking import FOR_ALL, Api, changes, items, pages, spread
+from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS, FOR_ALL, Api, changes, items, pages, spread
+from agent.sources.gitlab.behind import Compared
 from agent.sources.gitlab.deployments import STATUSES, Deployment, deployment_of, environment_of, observed
 from agent.sources.gitlab.families import Families
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.options import Options, ProjectOptions
-from agent.sources.gitlab.parsed import readable, seconds
+from agent.sources.gitlab.parsed import readable
 
 IDLE_SECONDS = 3600.0
 """How often a project is asked in which nothing happens."""
@@ -31,18 +31,18 @@ AFTER_SECONDS = 60.0
 """So long after something has happened there may be more to see of it."""
 OVERLAP_SECONDS = 180
 """How late a change may become visible."""
-RETRY_SECONDS = 6 * 3600.0
-"""After how long a project is asked again whose environments may not be read."""
 SOON_SECONDS = 240.0
-"""The same where something else was wrong."""
+"""After how long a project is asked again that could not be read; one that may not be read after `ALONE_SECONDS`."""
+BELIEVED_SECONDS = 2 * IDLE_SECONDS
+"""For how long at the least the environments of a project hold that did not answer again."""
+BELIEVED_POLLS = 3
+"""And for how many polls beyond the time of an idle one."""
 SPARE = 0.3
 """Share of a collect's time that is left for what is under way when nothing new is begun."""
 PORTION = 50
 """Projects between two looks at the time."""
 MAX_ENVIRONMENTS = 500
 """Of one project that are shown."""
-MAX_COMPARED = 20
-"""Environments of one project that are compared with the default branch, those deployed to last."""
 MAX_PROBLEMS = 5
 SCOPE = "environments:"
 _VERSION = 1
@@ -59,28 +59,23 @@ class Watched(NamedTuple):
     """When something was last seen to change in it, by the agent's clock; 0 = never."""
 
 
-class _Behind(NamedTuple):
-    """What an environment lacks of the default branch."""
-
-    commits: int
-    seconds: int | None
-
-
 @dataclass
 class _Place:
     """What is known of one project."""
 
+    compared: Compared
     environments: tuple[str, ...] = ()
     """The names of those that are shown."""
     newest: dict[str, Deployment] = field(default_factory=dict)
     """By environment."""
     good: dict[str, Deployment] = field(default_factory=dict)
     """The newest that succeeded, by environment."""
-    behind: dict[str, _Behind] = field(default_factory=dict)
     read_at: float = 0.0
     """By the agent's clock; 0 = never."""
     retry_at: float = 0.0
     """It may not be read until then; 0 = it may."""
+    problem: str = ""
+    """Why it could not be read when it was asked last."""
 
     def take(self, deployments: Sequence[Deployment]) -> None:
         """Deployments as they are now."""
@@ -126,10 +121,16 @@ class Environments:
         self._watched = watched
         self._clock = clock
         self._max_gap = options.max_gap_seconds
+        interval = options.collectors.environments.interval_seconds
+        self._longest = max(BELIEVED_SECONDS, IDLE_SECONDS + BELIEVED_POLLS * interval)
         self._places: dict[int, _Place] = {}
+        self._told: set[int] = set()
+        """Projects whose series there are, or were until they did not answer for long."""
         self._cursor: object = None
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
+        self.errors: Counter[tuple[str, str]] = Counter()
+        """Projects that could not be read, by (collector, kind), a project once a poll."""
 
     async def collect(self, cursor: object) -> Collected:
         """Count what ended since `cursor`. Raises CollectError where nothing at all could be read."""
@@ -137,19 +138,21 @@ class Environments:
         watched = {each.project.id: each for each in self._watched()}
         if cursor != self._cursor:  # what was read last is not committed
             self._places = {}
-        self._places = {number: self._places.get(number, _Place()) for number in watched}
+        self._places = {number: self._believed(self._places.get(number)) for number in watched}
         due = [each for each in watched.values() if self._is_due(each, self._places[each.project.id])]
         turn = _Round({number: mark for number, mark in marks.items() if number in watched}, due[::-1])
         await self._read_all(turn)
-        has_nothing = not any(place.read_at for place in self._places.values())
-        if turn.errors and not turn.read and (turn.errors[-1].kind in FOR_ALL or has_nothing):
+        told = self._told | {number for number, place in self._places.items() if place.read_at}
+        if turn.errors and not turn.read and (turn.errors[-1].kind in FOR_ALL or not told):
             raise turn.errors[0]
-        problems = [said] * bool(said) + [str(error) for error in turn.errors]
+        self.errors.update(("environments", error.kind) for error in turn.errors)
+        problems = [said] * bool(said) + [place.problem for place in self._places.values() if place.problem]
         more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
         self._cursor = _text(turn.marks)
+        self._told = told & watched.keys()
         return Collected(
-            [update for each in watched.values() for update in self._shown(each)],
-            [f"{SCOPE}{number}" for number, place in self._places.items() if place.read_at],
+            [update for each in watched.values() for update in self._updates(each)],
+            [f"{SCOPE}{number}" for number in sorted(told)],
             observations=turn.observations,
             cursor=self._cursor,
             problem=escaped("; ".join(problems[:MAX_PROBLEMS])) + more,
@@ -173,19 +176,27 @@ class Environments:
             if turn.errors and turn.errors[-1].kind in FOR_ALL:
                 break
 
+    def _believed(self, known: _Place | None) -> _Place:
+        """What is known of a project, unless it has not answered for so long that it begins anew."""
+        if known is not None and (not known.read_at or abs(self._clock() - known.read_at) <= self._longest):
+            return known
+        compared = Compared(self._api, self.errors)
+        return _Place(compared) if known is None else _Place(compared, retry_at=known.retry_at, problem=known.problem)
+
     def _is_due(self, each: Watched, place: _Place) -> bool:
         """Whether there may be something new."""
         now = self._clock()
-        if 0 < place.retry_at - now <= RETRY_SECONDS:
+        if 0 < place.retry_at - now <= ALONE_SECONDS:
             return False
         age = now - place.read_at
         return not 0 <= age < IDLE_SECONDS or each.active + AFTER_SECONDS >= place.read_at
 
     def _failed(self, each: Watched, error: CollectError) -> CollectError:
         """A project could not be read; one that may not be is left alone for hours."""
-        is_its_own = error.kind in ("missing", "forbidden")
-        self._places[each.project.id].retry_at = self._clock() + (RETRY_SECONDS if is_its_own else SOON_SECONDS)
-        return CollectError(error.kind, f"project {each.project.path}: {error}")
+        place = self._places[each.project.id]
+        place.retry_at = self._clock() + (ALONE_SECONDS if error.kind in ALONE else SOON_SECONDS)
+        place.problem = f"project {each.project.path}: {error}"
+        return CollectError(error.kind, place.problem)
 
     def _counted(self, each: Watched, deployments: Sequence[Deployment]) -> Iterator[Observation]:
         """Those that ended since the project is read."""
@@ -212,45 +223,20 @@ class Environments:
             params = {"per_page": self._per_page} | ({"states": "available"} if self._excludes_stopped else {})
             environments, _ = await pages(self._api, f"{root}/environments", params, enough=MAX_ENVIRONMENTS)
             place.environments = tuple(readable("environment", environments, environment_of, self.malformed))
-        await self._compare(each.project, place)
-        place.read_at, place.retry_at = now, 0.0
+        await place.compared.refresh(each.project, [one for name, one in place.good.items() if name in place.environments])
+        place.read_at, place.retry_at, place.problem = now, 0.0, ""
         return found
-
-    async def _compare(self, project: Project, place: _Place) -> None:
-        """How far environments are behind the default branch; of some it cannot be told. Raises CollectError."""
-        good = [deployment for name, deployment in place.good.items() if name in place.environments and deployment.sha]
-        place.behind = {}
-        for deployment in sorted(good, reverse=True)[:MAX_COMPARED] if project.default_branch else ():
-            try:
-                place.behind[deployment.environment] = await self._behind(project, deployment)
-            except CollectError as error:
-                if error.kind in FOR_ALL:
-                    raise
-
-    async def _behind(self, project: Project, deployment: Deployment) -> _Behind:
-        """https://docs.gitlab.com/api/repositories/ (compare). Raises CollectError."""
-        root = f"/projects/{project.id}/repository"
-        data = (await self._api.get(f"{root}/compare", {"from": deployment.sha, "to": project.default_branch})).data
-        commits = data.get("commits") if isinstance(data, dict) else None
-        if not isinstance(commits, list):
-            raise CollectError("json", "the comparison names no commits")
-        if not commits:
-            return _Behind(0, 0)
-        newest = max((_committed(commit) or 0 for commit in commits), default=0)
-        deployed = deployment.committed
-        if deployed is None:
-            deployed = _committed((await self._api.get(f"{root}/commits/{quote(deployment.sha, safe='')}", {})).data)
-        return _Behind(len(commits), max(0, newest - deployed) if deployed and newest else None)
 
     # -- showing ---------------------------------------------------------------------------------------
 
-    def _shown(self, each: Watched) -> Iterator[Update]:
+    def _updates(self, each: Watched) -> Iterator[Update]:
         """One project's environments."""
         place, families, now = self._places[each.project.id], self._families, self._clock()
         scope = f"{SCOPE}{each.project.id}"
         for name in place.environments:
             labels = (each.project.path, name)
-            newest, good, behind = place.newest.get(name), place.good.get(name), place.behind.get(name)
+            newest, good = place.newest.get(name), place.good.get(name)
+            behind = place.compared.of(good.sha) if good is not None else None
             if newest is not None:
                 for status, value in _statuses(newest.status, is_sparse=each.rules.output_sparse_status_metrics):
                     yield Update(families.environment_deployment_status, (*labels, status), value, now, scope)
@@ -266,10 +252,6 @@ def _statuses(status: str, *, is_sparse: bool) -> list[tuple[str, float]]:
     """The present status, or each with 1 or 0."""
     shown = status if status in STATUSES else "other"
     return [(shown, 1.0)] if is_sparse else [(word, float(word == shown)) for word in dict.fromkeys((*STATUSES, shown))]
-
-
-def _committed(commit: object) -> int | None:
-    return seconds(commit.get("committed_date")) if isinstance(commit, dict) else None
 
 
 def _marks(cursor: object) -> tuple[dict[int, int], str]:

@@ -58,7 +58,7 @@ class TestReportsOptions(Section):
 class EnvironmentsOptions(Section):
     """Environments and deployments."""
 
-    enabled: bool = Field(default=False, description="whether deployments are counted; one request for each active project")
+    enabled: bool = Field(default=False, description="whether deployments are counted; some requests for each active project")
     interval_seconds: Seconds = Field(default=300.0, description="seconds between two polls")
     exclude_stopped: bool = Field(default=True, description="whether stopped environments are left out")
 
