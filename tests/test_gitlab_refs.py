@@ -76,6 +76,12 @@ def test_by_class_the_state_of_the_default_branch_is_shown_alone() -> None:
     assert shown == ["default", "", "", ""]
 
 
+def test_by_class_the_default_branch_is_shown_whatever_it_is_called_unless_branches_are_off() -> None:
+    assert rules(by_class=True).shown(BRANCH, "trunk", "trunk") == "default"
+    assert rules(by_class=True).shown(BRANCH, "", "") == ""
+    assert rules(by_class=True, branches={"enabled": False}).shown(BRANCH, "trunk", "trunk") == ""
+
+
 def test_merge_requests_are_shown_by_number_unless_they_are_off() -> None:
     assert rules().shown(MERGE_REQUEST, "!3", "main") == "!3"
     assert rules(merge_requests={"enabled": False}).shown(MERGE_REQUEST, "!3", "main") == ""

@@ -303,12 +303,13 @@ async def test_a_status_that_this_version_does_not_know_is_not_asked_for_again()
     assert len(refused) == 1
 
 
-async def test_heads_are_the_newest_of_each_ref_that_a_rule_may_show() -> None:
+@pytest.mark.parametrize(("ref", "heads"), [("name", [(2, "branch"), (4, "tag")]), ("class", [(3, "branch"), (4, "tag")])])
+async def test_heads_are_the_newest_of_each_ref_that_may_be_shown(ref: str, heads: list[tuple[int, str]]) -> None:
     runs = [Run(1), Run(2), Run(3, ref="feature"), Run(4, ref="v1.0", tag=True), Run(5, ref="nightly", tag=True)]
 
-    found = await RestReader(GitLab(*runs), options()).heads([SHOP])
+    found = await RestReader(GitLab(*runs), options(labels={"ref": ref})).heads([SHOP._replace(default_branch="feature")])
 
-    assert [(pipeline.id, pipeline.kind) for pipeline in found.pipelines[7]] == [(2, "branch"), (4, "tag")]
+    assert [(pipeline.id, pipeline.kind) for pipeline in found.pipelines[7]] == heads
 
 
 async def test_heads_follow_the_widest_rule_there_is() -> None:

@@ -45,14 +45,13 @@ class Rules:
         return pattern is not None and bool(ref) and pattern.search(ref) is not None
 
     def shown(self, kind: str, name: str, default_branch: str) -> str:
-        """Label `ref` of the state of that ref; "" = it is not shown."""
+        """Label `ref` of the state of that ref; "" = it is not shown. By class, names are chosen by nothing."""
         if kind == MERGE_REQUEST:
             return name if self._refs.merge_requests.enabled and not self._by_class else ""
-        if not self.has_name(kind, name):
-            return ""
         if not self._by_class:
-            return name
-        return DEFAULT if kind == BRANCH and name == default_branch else ""
+            return name if self.has_name(kind, name) else ""
+        is_default = kind == BRANCH and bool(name) and name == default_branch
+        return DEFAULT if is_default and self._patterns[BRANCH] is not None else ""
 
     def ends_deleted(self, kind: str) -> bool:
         """Whether the state of a ref ends when the ref is deleted."""

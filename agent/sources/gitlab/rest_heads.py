@@ -34,10 +34,13 @@ class Shown(NamedTuple):
     days: float
     """0 = of any age."""
 
-    def pick(self, rows: Iterable[Row], now: float) -> list[Row]:
-        """Those of a list that may be shown, the newest pipelines first; `now` in seconds since the epoch."""
+    def pick(self, rows: Iterable[Row], now: float, only: str = "") -> list[Row]:
+        """Those of a list that may be shown, the newest pipelines first; `now` in seconds since the epoch.
+
+        `only`: the one that is shown whatever the patterns say, where there is but one.
+        """
         since = now - self.days * DAY_SECONDS if self.days else 0.0
-        named = (row for row in rows if any(pattern.search(row.ref) for pattern in self.patterns))
+        named = (row for row in rows if (row.ref == only if only else any(one.search(row.ref) for one in self.patterns)))
         recent = (row for row in named if (seconds(row.updated) or 0) >= since)
         return sorted(recent, reverse=True)[: min(self.most or MAX_HEADS, MAX_HEADS)]
 
@@ -49,6 +52,7 @@ class Heads:
         self._api = api
         self._per_page = str(options.rest_page_size)
         self._malformed = malformed
+        self._by_class = options.labels.ref == "class"
         self._branches = shown(options, lambda refs: refs.branches)
         self._tags = shown(options, lambda refs: refs.tags)
         self._requests = shown(options, lambda refs: refs.merge_requests)
@@ -57,7 +61,7 @@ class Heads:
         """The newest of each branch and tag that exists; with the server's clock. Raises CollectError."""
         branches, date = await self._list(project, {"scope": "branches"}, MAX_HEADS)
         tags, _ = await self._list(project, {"scope": "tags"}, MAX_HEADS)
-        return [*self._branches.pick(branches, date), *self._tags.pick(tags, date)], date
+        return [*self._branches.pick(branches, date, self._only(project)), *self._tags.pick(tags, date)], date
 
     async def recent(self, project: Project) -> tuple[list[Row], float]:
         """The newest of each merge request, and what ended last on each branch and tag, and with success.
@@ -71,8 +75,12 @@ class Heads:
             rows += self._requests.pick({ref_name(MERGE_REQUEST, row.ref): row for row in rank}.values(), date)
         for rank in _ranks(listed):
             newest = {row.ref: row for row in rank}.values()
-            rows += self._branches.pick(newest, date) + self._tags.pick(newest, date)
+            rows += self._branches.pick(newest, date, self._only(project)) + self._tags.pick(newest, date)
         return list(dict.fromkeys(rows)), date
+
+    def _only(self, project: Project) -> str:
+        """The only branch that is shown; "" = those that the rules choose."""
+        return project.default_branch if self._by_class else ""
 
     async def _list(self, project: Project, wanted: dict[str, str], enough: int) -> tuple[list[Row], float]:
         path, params = f"/projects/{project.id}/pipelines", {"per_page": self._per_page, **wanted}
