@@ -238,3 +238,18 @@ async def test_two_collectors_at_one_time_ask_once(gitlab: GitLab) -> None:
 
     assert found[0] == found[1] != {}
     assert len(gitlab.asked) == 1
+
+
+@pytest.mark.parametrize(("kind", "times"), [("missing", 2), ("forbidden", 2), ("status", 75)])
+async def test_a_project_that_is_not_there_is_asked_for_again_after_six_hours_and_counted_as_often(
+    gitlab: GitLab, kind: str, times: int
+) -> None:
+    gitlab.more["/projects/acme%2Fgone"] = CollectError(kind, "no")
+    discovery = Discovery(gitlab, options(projects=[{"name": "acme/gone"}, {"name": "other/thing"}]), clock)
+    for _ in range(75):  # every five minutes
+        listed = await discovery.projects()
+        await anyio.sleep(301)
+
+    assert gitlab.count("/projects/acme%2Fgone") == times
+    assert discovery.errors == {("projects", kind): times}
+    assert len(listed.problems) == 1

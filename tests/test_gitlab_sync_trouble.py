@@ -9,10 +9,11 @@ import pytest
 
 from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
+from agent.sources.gitlab.asking import ALONE_SECONDS
 from agent.sources.gitlab.memory import MAX_TRIES
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.reader import Found
-from agent.sources.gitlab.survey import RETRY_SECONDS
+from agent.sources.gitlab.survey import HEADS_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +64,7 @@ async def test_a_project_that_may_not_be_read_is_left_alone_for_hours(rig: Rig, 
     rig.server.failing[1] = kind
     await rig.poll_all()
     rig.server.after.clear()
-    wall.now += RETRY_SECONDS - 60
+    wall.now += ALONE_SECONDS - 60
     await rig.poll_all()
     wall.now += 120
     await rig.poll_all()
@@ -114,7 +115,7 @@ async def test_a_project_that_one_list_leaves_out_goes_on(rig: Rig, wall: Clock)
     rig.server.put(2, pipeline(21, updated=START + 40))
     await rig.poll_all()
     rig.server.projects_by_id[2] = left_out
-    wall.now += RETRY_SECONDS
+    wall.now += ALONE_SECONDS
 
     assert await rig.poll_all() == ["pipeline:21"]
 
@@ -228,3 +229,28 @@ async def test_clocks_that_are_apart_are_told_of_once_each_way(rig: Rig, wall: C
         ("WARNING", "source gitlab: GitLab's answers are dated +7200 s fro"[:52]),
         ("INFO", "source gitlab: GitLab's clock and this machine's are together again"[:52]),
     ]
+
+
+async def test_a_project_that_cannot_be_read_is_counted_once_a_poll(rig: Rig, wall: Clock) -> None:
+    rig.server.failing |= {1: "timeout", 2: "forbidden"}
+    for _ in range(3):
+        wall.now += HEADS_SECONDS  # they fail there as well
+        await rig.poll_all()
+
+    assert rig.survey.errors == {("pipelines", "timeout"): 3, ("pipelines", "forbidden"): 1}
+
+
+async def test_a_pipeline_that_cannot_be_asked_for_by_its_number_is_told_and_counted(
+    rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pipelines(wanted: object) -> dict[int, CollectError]:
+        return {21: CollectError("status", "no")}
+
+    monkeypatch.setattr(rig.server, "pipelines", pipelines)
+    rig.server.put(1, pipeline(12, updated=START + 1000))
+    for _ in range(2):
+        wall.now += 1000
+        await rig.poll_all()
+
+    assert rig.problem == "project team/p2: no"
+    assert rig.survey.errors == {("pipelines", "status"): 1}

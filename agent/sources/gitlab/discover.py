@@ -14,7 +14,7 @@ import anyio
 
 from agent.errors import CollectError
 from agent.net.words import escaped
-from agent.sources.gitlab.asking import FOR_ALL, Api, items, spread
+from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS, FOR_ALL, Api, items, spread
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.options import NamedProject, Options, ProjectOptions, Wildcard
 from agent.sources.gitlab.parsed import MalformedError, project_of, readable
@@ -22,7 +22,7 @@ from agent.sources.gitlab.parsed import MalformedError, project_of, readable
 REFRESH_SECONDS = 1800.0
 """How old a list may become."""
 RETRY_SECONDS = 300.0
-"""How soon one that could not be read is tried again."""
+"""How soon one that could not be read is tried again; one that is not there, or may not be read, after `ALONE_SECONDS`."""
 MAX_PROJECTS = 10_000
 MAX_RAISED = 5
 """Problems in the text of an error."""
@@ -62,9 +62,10 @@ class Discovery:
         self._turn = anyio.Lock()
         self._lists: dict[int, _List] = {}
         """By the entry's place."""
-        self._turn = anyio.Lock()
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
+        self.errors: Counter[tuple[str, str]] = Counter()
+        """Entries that could not be read, by (collector, kind)."""
 
     @property
     def barren(self) -> list[str]:
@@ -97,12 +98,13 @@ class Discovery:
 
     def _is_fresh(self, place: int, now: float) -> bool:
         known = self._lists.get(place)
-        return known is not None and 0 < known.until - now <= REFRESH_SECONDS
+        return known is not None and 0 < known.until - now <= (ALONE_SECONDS if known.kind in ALONE else REFRESH_SECONDS)
 
     def _failed(self, place: int, error: CollectError) -> _List:
         """What an entry stood for before, and what is wrong now."""
-        before = self._lists.get(place)
-        return _List(before.projects if before else (), self._clock() + RETRY_SECONDS, self._words(place, error), error.kind)
+        self.errors["projects", error.kind] += 1
+        before, after = self._lists.get(place), ALONE_SECONDS if error.kind in ALONE else RETRY_SECONDS
+        return _List(before.projects if before else (), self._clock() + after, self._words(place, error), error.kind)
 
     def _words(self, place: int, error: CollectError) -> str:
         """What is wrong, and what to do."""

@@ -29,7 +29,7 @@ class Stopwatch:
     totals: Counter[str] = field(default_factory=Counter)
     """Seconds."""
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By collector and kind."""
+    """Collects that came to nothing, by collector and kind."""
 
     def timed(self, collector: str, collect: Collect) -> Collect:
         """The same collect, measured."""
@@ -54,8 +54,6 @@ class Stopwatch:
         for collector, row in self.counts.items():
             value = histogram(row, self.totals[collector])
             yield Update(families.scrape_duration_seconds, (collector,), value, now, SCOPE)
-        for labels, count in self.errors.items():
-            yield Update(families.scrape_errors_total, labels, count, now, SCOPE)
 
 
 def requests(calls: Calls, families: Families, now: float) -> Iterator[Update]:

@@ -221,9 +221,9 @@ class GitlabSource:
                 malformed.update(found)
             yield from requests(api.calls, families, now)
             yield Update(families.projects_tracked, (), len(survey.projects), now, SCOPE)
-            for labels, count in asking.sync.errors.items():
-                yield Update(families.scrape_errors_total, labels, count, now, SCOPE)
         yield from self._watch.updates(families, now)
+        for labels, count in self._errors().items():
+            yield Update(families.scrape_errors_total, labels, count, now, SCOPE)
         yield Update(families.pipelines_abandoned_total, (), self._engine.abandoned, now, SCOPE)
         for labels, count in self._hook.deliveries.items():
             yield Update(families.webhook_deliveries_total, labels, count, now, SCOPE)
@@ -231,6 +231,14 @@ class GitlabSource:
             yield Update(families.events_ignored_total, (reason,), count, now, SCOPE)
         for kind, count in malformed.items():
             yield Update(families.malformed_objects_total, (kind,), count, now, SCOPE)
+
+    def _errors(self) -> Counter[tuple[str, str]]:
+        """What could not be read, by collector and kind: whole collects, and single projects and pipelines within them."""
+        found, asking = Counter(self._watch.errors), self._asking
+        if asking is not None:
+            for counted in (asking.discovery, asking.survey, asking.sync, asking.environments):
+                found.update(counted.errors)
+        return found
 
 
 def host_of(url: str) -> str:

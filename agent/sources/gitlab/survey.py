@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import anyio
 
+from agent.errors import CollectError
 from agent.model import SKEW_SECONDS
+from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.memory import Gathered, Memory
 from agent.sources.gitlab.objects import Pipeline, Project
@@ -15,8 +18,6 @@ from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
 from agent.sources.gitlab.reader import Found, Reader
 
-RETRY_SECONDS = 6 * 3600.0
-"""After how long a project is asked again that is gone or may not be read."""
 FORGET_SECONDS = 3600.0
 """After how long a project is forgotten that no list has any more."""
 HEADS_SECONDS = 1800.0
@@ -81,6 +82,10 @@ class Survey:
         """By project id: when something of it was last seen to change, by the agent's clock."""
         self.confirmed: dict[int, float] = {}
         """By project id: when it last answered."""
+        self.errors: Counter[tuple[str, str]] = Counter()
+        """What could not be read, by (collector, kind), since the agent's start: a project once a poll."""
+        self._blamed: set[int] = set()
+        """Projects that are counted there for this poll."""
 
     @property
     def is_skewed(self) -> bool:
@@ -93,6 +98,7 @@ class Survey:
 
     async def everything(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """What is to be read of all projects goes to `memory.todo`. Raises CollectError where nothing can be read."""
+        self._blamed.clear()
         await self._list(memory, now, gathered)
         due = [project for project, _ in self.projects.values() if self._is_due(project.id, now)]
         await self._join([project for project in due if project.id not in memory.since], memory, now, gathered)
@@ -116,6 +122,7 @@ class Survey:
 
     async def some(self, numbers: Sequence[int], memory: Memory, now: float, gathered: Gathered) -> None:
         """The same for a few projects; how far the others are stays as it is."""
+        self._blamed.clear()
         due = [self.projects[number][0] for number in numbers if number in memory.since and number in self.projects]
         for number, (project_id, _) in memory.open.items():
             if project_id in numbers:
@@ -124,7 +131,7 @@ class Survey:
         self._refresh(memory, now)
 
     def _is_due(self, number: int, now: float) -> bool:
-        return not 0 < self._retry.get(number, 0.0) - now <= RETRY_SECONDS
+        return not 0 < self._retry.get(number, 0.0) - now <= ALONE_SECONDS
 
     async def _list(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """Which projects there are, under which names, by which rules."""
@@ -264,7 +271,10 @@ class Survey:
             found = [pipeline for number in numbers if isinstance(pipeline := answers.get(number), Pipeline)]
             _add(memory, project.id, found)
             for number in numbers:
-                if number in answers and answers[number] is None:
+                answer = answers.get(number, ...)
+                if isinstance(answer, CollectError):
+                    self._blame(project.id, answer, gathered)
+                elif answer is None:
                     memory.drop(number)
                     gathered.add(self._engine.gone(project.id, number))
 
@@ -284,10 +294,17 @@ class Survey:
         """Projects that could not be read: some are left alone for hours, the others are asked at the next poll."""
         memory.stuck |= found.failed.keys()
         for number, error in found.failed.items():
-            if error.kind in ("missing", "forbidden"):
-                self._retry[number] = now + RETRY_SECONDS
-            path = self.projects[number][0].path if number in self.projects else number
-            gathered.problems.append(f"project {path}: {error}")
+            if error.kind in ALONE:
+                self._retry[number] = now + ALONE_SECONDS
+            self._blame(number, error, gathered)
+
+    def _blame(self, number: int, error: CollectError, gathered: Gathered) -> None:
+        """Count and tell that a project could not be read."""
+        if number not in self._blamed:
+            self.errors["pipelines", error.kind] += 1
+            self._blamed.add(number)
+        path = self.projects[number][0].path if number in self.projects else number
+        gathered.problems.append(f"project {path}: {error}")
 
 
 def _add(memory: Memory, number: int, pipelines: Sequence[Pipeline]) -> None:
