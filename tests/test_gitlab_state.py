@@ -152,6 +152,28 @@ def test_unfinished_pipelines_and_jobs_are_counted_by_status_with_the_age_of_the
     assert life.gauge("jobs_oldest_timestamp_seconds") == {("running",): START + 15, ("pending",): START + 5}
 
 
+def test_statuses_that_are_not_known_add_up() -> None:
+    life = Life()
+    told = [job(1, "frozen", created=START + 7), job(2, "thawing", created=START + 5)]
+    life.take(pipeline(1, "frozen"), pipeline(2, "thawing", created=START + 3), pipeline(3, "thawing"), jobs={1: told})
+
+    assert life.gauge("pipelines_unfinished") == {("other",): 3}
+    assert life.gauge("pipelines_oldest_timestamp_seconds") == {("other",): START + 3}
+    assert life.gauge("jobs_unfinished") == {("other",): 2}
+    assert life.gauge("jobs_oldest_timestamp_seconds") == {("other",): START + 5}
+
+
+def test_what_is_given_up_is_not_counted_as_unfinished_for_it_may_be_gone_unheard() -> None:
+    life = Life()
+    life.take(*(pipeline(number, "manual") for number in range(1, 13)), jobs={1: [job(1, "manual")]})
+    assert (life.gauge("pipelines_unfinished"), life.gauge("jobs_unfinished")) == ({("manual",): 10}, {})
+
+    for number in life.engine.unfinished(ROCKET.id):
+        life.commit(life.engine.gone(ROCKET.id, number))
+
+    assert not life.gauge("pipelines_unfinished")
+
+
 def test_jobs_stand_as_they_were_last_read_until_their_pipeline_ends() -> None:
     life = Life()
     life.take(pipeline(1, "running"), jobs={1: [job(1, "running")]})

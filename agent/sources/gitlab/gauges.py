@@ -80,7 +80,7 @@ class Gauges:
         )
         for (count, oldest), standing_now in zip(told, standing, strict=True):
             for status, (number, created) in standing_now.items():
-                own = (place.path, labels.status(status))
+                own = (place.path, status)
                 yield count, own, number
                 yield oldest, own, created
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, TypeVar
 
 from agent.model import Note
+from agent.sources.gitlab import labels
 from agent.sources.gitlab.objects import Job, Pipeline
 
 OPEN = "open:"
@@ -23,7 +24,7 @@ KEEP_SECONDS = 30 * 86400.0
 
 K = TypeVar("K")
 Standing = dict[str, tuple[int, int]]
-"""Status -> (how many, when the oldest of them was created)."""
+"""Label `status` -> (how many, when the oldest of them was created)."""
 
 
 class Open(NamedTuple):
@@ -120,13 +121,16 @@ class Unfinished:
             yield held.project, self._give_up(number)
 
     def standing(self, project: int) -> tuple[Standing, Standing]:
-        """Of a project's pipelines that have not ended, and of their jobs."""
+        """Of a project's pipelines that are followed until they end, and of their jobs.
+
+        Of others nobody would hear that they are gone.
+        """
         pipelines: Standing = {}
         jobs: Standing = {}
-        for number in self.of(project):
+        for number in self.followed(project):
             held = self._open[number]
             if held.status:
-                _add(pipelines, held.status, 1, held.created)
+                _add(pipelines, labels.status(held.status), 1, held.created)
             for status, (count, oldest) in (held.jobs or {}).items():
                 _add(jobs, status, count, oldest)
         return pipelines, jobs
@@ -169,7 +173,7 @@ def standing_of(jobs: Iterable[Job]) -> Standing:
     found: Standing = {}
     for job in jobs:
         if not job.is_final:
-            _add(found, job.status, 1, job.created)
+            _add(found, labels.status(job.status), 1, job.created)
     return found
 
 
