@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sources.gitlab.objects import Report, Totals, Upstream
+from agent.sources.gitlab.objects import Pipeline, Report, Totals, Upstream
 from agent.sources.gitlab.options import ProjectOptions
 from tests.gitlab_engine import ROCKET, START, Life, job, pipeline
 
@@ -74,19 +75,54 @@ def test_artifacts_of_jobs_that_share_a_name_add_up_and_stay_known() -> None:
 
 def test_children_of_the_newest_pipeline_are_shown_and_their_children() -> None:
     life = Life()
-    child = {"source": "parent_pipeline"}
+    below = {"source": "parent_pipeline"}
     life.take(
         pipeline(1),
-        pipeline(2, "failed", **child, upstream=Upstream("acme/rocket", "main", "old", "branch", 1)),
+        pipeline(2, "failed", **below, upstream=Upstream("acme/rocket", "main", "old", "branch", 1)),
         pipeline(3),
-        pipeline(4, "failed", **child, upstream=Upstream("acme/rocket", "main", "a", "branch", 3)),
-        pipeline(5, **child, upstream=Upstream("acme/rocket", "main", "b", "branch", 4)),
+        pipeline(4, "failed", **below, upstream=Upstream("acme/rocket", "main", "a", "branch", 3)),
+        pipeline(5, **below, upstream=Upstream("acme/rocket", "main", "b", "branch", 4)),
     )
 
     assert life.gauge("child_pipeline_status") == {
         ("main", "acme/rocket", "main", "a", "failed"): 1,
         ("main", "acme/rocket", "main", "b", "success"): 1,
     }
+
+
+def child(number: int, status: str, bridge: str, parent: int = 1) -> Pipeline:
+    return pipeline(number, status, source="parent_pipeline", upstream=Upstream("acme/rocket", "main", bridge, "branch", parent))
+
+
+def words(life: Life) -> dict[tuple[str, ...], list[str]]:
+    """The statuses of child pipelines with the value 1, by what triggered them; those with 0 are all others."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for (*own, status), value in life.gauge("child_pipeline_status").items():
+        found.setdefault(tuple(own[2:]), []).extend([status] * int(value))
+    return found
+
+
+def test_a_trigger_job_that_is_run_again_has_one_child_and_none_of_the_firsts_children() -> None:
+    life = Life()
+    life.take(pipeline(1), child(2, "failed", "a"), child(3, "failed", "b", 2), child(4, "success", "a"))
+
+    assert words(life) == {("main", "a"): ["success"]}
+
+
+def test_trigger_jobs_whose_name_is_not_told_are_not_taken_for_one() -> None:
+    life = Life()
+    life.take(pipeline(1), child(2, "failed", ""), child(3, "success", ""))
+
+    assert words(life) == {("main", ""): ["failed", "success"]}
+
+
+@pytest.mark.parametrize("is_sparse", [True, False])
+def test_children_of_a_matrix_share_their_series_and_each_status_of_theirs_is_there(is_sparse: bool) -> None:
+    life = Life(rules=ProjectOptions(output_sparse_status_metrics=is_sparse))
+    life.take(pipeline(1), child(2, "failed", "a: [x]"), child(3, "success", "a: [y]"), child(4, "success", "b"))
+
+    assert words(life) == {("main", "a"): ["failed", "success"], ("main", "b"): ["success"]}
+    assert len(life.gauge("child_pipeline_status")) == (3 if is_sparse else 28)
 
 
 def test_a_child_whose_parents_number_is_not_told_is_of_the_pipeline_before_it() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from agent.model import Family, Update
 from agent.sources.gitlab import labels
@@ -15,7 +15,6 @@ from agent.sources.gitlab.refs import ref_name
 from agent.sources.gitlab.state import JobState, ProjectState, RefState
 
 Labels = tuple[str, ...]
-Sample = tuple[Family, Labels, float]
 
 
 def chosen(place: Place, state: ProjectState, now: float) -> dict[tuple[str, str], str]:
@@ -56,24 +55,19 @@ class Gauges:
 
     def of(self, place: Place, state: ProjectState, standing: tuple[Standing, Standing], now: float) -> list[Update]:
         """All of one project, each series once; their scope is the project's number."""
-        found = {(family, own): value for family, own, value in self._samples(place, state, standing, now)}
-        scope = str(place.id)
-        return [Update(family, own, value, now, scope) for (family, own), value in found.items()]
-
-    def _samples(self, place: Place, state: ProjectState, standing: tuple[Standing, Standing], now: float) -> Iterator[Sample]:
-        families = self._families
+        families, found = self._families, _Series()
         for ref, label in chosen(place, state, now).items():
             one = state.refs[ref]
-            yield from self._ref(place, label, one)
-            yield from self._jobs(place, label, one.jobs)
-            yield from self._report(place, label, one)
+            self._ref(found, place, label, one)
+            self._jobs(found, place, label, one.jobs)
+            self._report(found, place, label, one)
             for child in state.children_of(one.head):
-                yield from self._child(place, label, label, child)
+                self._child(found, place, label, label, child)
             upstream = one.head.upstream
             if upstream is not None:
                 name = ref_name(upstream.kind, upstream.ref)
                 parent = place.rules.shown(upstream.kind, name, "") or place.rules.label(upstream.kind, upstream.ref, "")
-                yield from self._child(place, label, parent, one.head)
+                self._child(found, place, label, parent, one.head)
         told = (
             (families.pipelines_unfinished, families.pipelines_oldest_timestamp_seconds),
             (families.jobs_unfinished, families.jobs_oldest_timestamp_seconds),
@@ -81,63 +75,79 @@ class Gauges:
         for (count, oldest), standing_now in zip(told, standing, strict=True):
             for status, (number, created) in standing_now.items():
                 own = (place.path, status)
-                yield count, own, number
-                yield oldest, own, created
+                found.add(count, own, number)
+                found.add(oldest, own, created)
+        if not place.rules.is_sparse:
+            found.fill(families.job_status, labels.JOB_STATUSES, "")
+            found.fill(families.pipeline_status, labels.PIPELINE_STATUSES)
+            found.fill(families.child_pipeline_status, labels.PIPELINE_STATUSES)
+        scope = str(place.id)
+        return [Update(family, own, value, now, scope) for (family, own), value in found.values.items()]
 
-    def _ref(self, place: Place, label: str, state: RefState) -> Iterator[Sample]:
+    def _ref(self, found: _Series, place: Place, label: str, state: RefState) -> None:
         families, head = self._families, state.head
         own = (place.path, label, head.kind)
-        status, source, variables = labels.status(head.status), labels.source(head.source), self._labeller.variables(head)
-        for word, value in _statuses(status, labels.PIPELINE_STATUSES, is_sparse=place.rules.is_sparse):
-            yield families.pipeline_status, (*own, source, *variables, word), value
-        yield families.pipeline_id, own, head.id
-        yield families.pipeline_created_timestamp, own, head.created
+        source, variables = labels.source(head.source), self._labeller.variables(head)
+        found.status(families.pipeline_status, (*own, source, *variables), labels.status(head.status))
+        found.add(families.pipeline_id, own, head.id)
+        found.add(families.pipeline_created_timestamp, own, head.created)
         if state.coverage is not None:
-            yield families.pipeline_coverage, own, state.coverage
+            found.add(families.pipeline_coverage, own, state.coverage)
         if state.finished:
-            yield families.pipeline_last_run_timestamp_seconds, own, state.finished
+            found.add(families.pipeline_last_run_timestamp_seconds, own, state.finished)
 
-    def _child(self, place: Place, label: str, parent: str, child: Pipeline) -> Iterator[Sample]:
+    def _child(self, found: _Series, place: Place, label: str, parent: str, child: Pipeline) -> None:
         if child.upstream is None:
             return
         own = (place.path, label, child.upstream.project, parent, self._labeller.job_name(child.upstream.bridge))
-        for word, value in _statuses(labels.status(child.status), labels.PIPELINE_STATUSES, is_sparse=place.rules.is_sparse):
-            yield self._families.child_pipeline_status, (*own, word), value
+        found.status(self._families.child_pipeline_status, own, labels.status(child.status))
 
-    def _jobs(self, place: Place, label: str, jobs: Iterable[JobState]) -> Iterator[Sample]:
-        """Jobs that share their name, such as shards, share its series: each status that one of them has is there."""
-        status_family, size_family = self._families.job_status, self._families.job_artifact_size_bytes
-        sizes: dict[Labels, int] = {}
-        present: dict[Labels, set[str]] = {}
+    def _jobs(self, found: _Series, place: Place, label: str, jobs: Iterable[JobState]) -> None:
+        families = self._families
         for job in jobs:
-            own: Labels = (place.path, label, job.stage, job.name)
-            present.setdefault(own, set()).add(job.status)
-            yield status_family, (*own, job.status, job.failure_reason), 1
+            own = (place.path, label, job.stage, job.name)
+            found.status(families.job_status, own, job.status, job.failure_reason)
             if job.artifacts_bytes is not None:
-                sizes[own] = sizes.get(own, 0) + job.artifacts_bytes
-        for own, size in sizes.items():
-            yield size_family, own, size
-        if not place.rules.is_sparse:
-            for own, statuses in present.items():
-                yield from ((status_family, (*own, word, ""), 0) for word in labels.JOB_STATUSES if word not in statuses)
+                found.add(families.job_artifact_size_bytes, own, job.artifacts_bytes)
 
-    def _report(self, place: Place, label: str, state: RefState) -> Iterator[Sample]:
+    def _report(self, found: _Series, place: Place, label: str, state: RefState) -> None:
         if state.report is None:
             return
         families, own, totals = self._families, (place.path, label), state.report.totals
-        yield families.test_report_total_time_seconds, own, totals.seconds
-        yield families.test_report_total_count, own, totals.total
-        yield families.test_report_success_count, own, totals.success
-        yield families.test_report_failed_count, own, totals.failed
-        yield families.test_report_skipped_count, own, totals.skipped
-        yield families.test_report_error_count, own, totals.error
+        found.add(families.test_report_total_time_seconds, own, totals.seconds)
+        found.add(families.test_report_total_count, own, totals.total)
+        found.add(families.test_report_success_count, own, totals.success)
+        found.add(families.test_report_failed_count, own, totals.failed)
+        found.add(families.test_report_skipped_count, own, totals.skipped)
+        found.add(families.test_report_error_count, own, totals.error)
         for name, suite in state.report.suites:
-            yield families.test_suite_duration_seconds, (*own, name), suite.seconds
-            yield families.test_suite_count, (*own, name), suite.total
+            found.add(families.test_suite_duration_seconds, (*own, name), suite.seconds)
+            found.add(families.test_suite_count, (*own, name), suite.total)
 
 
-def _statuses(present: str, known: Iterable[str], *, is_sparse: bool) -> Iterator[tuple[str, int]]:
-    """The present status, and the others where they are wanted."""
-    yield present, 1
-    if not is_sparse:
-        yield from ((word, 0) for word in known if word != present)
+class _Series:
+    """What is shown, while it is gathered.
+
+    Things may have the same labels: shards of a job, a branch and a tag of one name. What is a number of theirs adds up;
+    of their statuses each that one of them has is there.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[Family, Labels], float] = {}
+        self._present: dict[tuple[Family, Labels], set[str]] = {}
+        """By what comes before label `status`."""
+
+    def add(self, family: Family, own: Labels, value: float) -> None:
+        """A number."""
+        self.values[family, own] = self.values.get((family, own), 0) + value
+
+    def status(self, family: Family, own: Labels, word: str, *more: str) -> None:
+        """A status, and the labels behind it."""
+        self.values[family, (*own, word, *more)] = 1
+        self._present.setdefault((family, own), set()).add(word)
+
+    def fill(self, family: Family, known: Iterable[str], *more: str) -> None:
+        """The statuses that nothing has, as 0, with these labels behind them."""
+        for (of, own), present in self._present.items():
+            if of is family:
+                self.values.update({(family, (*own, word, *more)): 0 for word in known if word not in present})

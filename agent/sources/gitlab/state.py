@@ -155,9 +155,14 @@ class ProjectState:
                 del self.children[number]
 
     def children_of(self, head: Pipeline) -> Iterator[Pipeline]:
-        """What a pipeline triggered in its own project, and what that triggered; of those of one name the newest."""
+        """What a pipeline triggered in its own project, and what that triggered; of one trigger job the newest.
+
+        Where the name of the trigger job is not told, all of them.
+        """
+        newest = {_trigger(child): number for number, child in sorted(self.children.items())}
         known = {head.id}
-        for number, child in sorted(self.children.items()):
+        for number in sorted(newest.values()):
+            child = self.children[number]
             upstream = child.upstream
             if upstream is None:
                 continue
@@ -208,6 +213,14 @@ def _is_later(held: Pipeline, told: Pipeline) -> bool:
 
 def _place(pipeline: Pipeline) -> Place:
     return pipeline.kind, ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request)
+
+
+def _trigger(child: Pipeline) -> tuple[str | int, ...]:
+    """What tells the trigger job of a pipeline from others; it is the same when it is run again."""
+    upstream = child.upstream
+    if upstream is None or not upstream.bridge:
+        return (child.id,)
+    return upstream.kind, upstream.ref, upstream.pipeline, upstream.bridge
 
 
 def _kept(told: Iterable[JobState], held: Iterable[JobState]) -> Iterator[JobState]:
