@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sources.gitlab.objects import Pipeline, Report, Totals, Upstream
-from agent.sources.gitlab.options import ProjectOptions
+from agent.sources.gitlab.objects import Pipeline, Project, Report, Totals, Upstream
+from agent.sources.gitlab.options import Options, ProjectOptions
 from tests.gitlab_engine import ROCKET, START, Life, job, pipeline
 
 NOW = START + 1000.0
@@ -139,6 +139,17 @@ def test_a_downstream_pipeline_is_its_refs_newest_and_a_child_as_well() -> None:
 
     assert life.gauge("pipeline_id") == {("main", "branch"): 3}
     assert list(life.gauge("child_pipeline_status")) == [("main", "acme/pad", "v2", "launch", "success")]
+
+
+@pytest.mark.parametrize(("of", "name"), [("name", "trunk"), ("class", "default")])
+def test_what_triggered_a_pipeline_is_called_as_in_its_own_project(of: str, name: str) -> None:
+    life = Life(Options.model_validate({"labels": {"ref": of}}))
+    rules = ProjectOptions.model_validate({"refs": {"branches": {"regexp": "^trunk$"}}})
+    life.engine.watch(Project(502, "acme/pad", "trunk"), rules, START)
+    life.take(pipeline(3, source="pipeline", upstream=Upstream("acme/pad", "trunk", "launch", "branch", 77)))
+
+    counted, shown = life.total("child_pipeline_run_count"), life.gauge("child_pipeline_status")
+    assert [labels[3] for labels in counted] == [labels[2] for labels in shown] == [name]
 
 
 # -- reports ---------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from agent.model import Increment, Observation
 from agent.sources.gitlab import labels
 from agent.sources.gitlab.families import Families
 from agent.sources.gitlab.labels import Labeller
-from agent.sources.gitlab.objects import FINAL, Job, Pipeline
+from agent.sources.gitlab.objects import FINAL, Job, Pipeline, Upstream
 from agent.sources.gitlab.refs import Rules
 
 MOST_SERIES = 20_000
@@ -32,6 +32,11 @@ class Place(NamedTuple):
     def ref(self, pipeline: Pipeline) -> str:
         """Label `ref` of what is counted of a pipeline."""
         return self.rules.label(pipeline.kind, pipeline.ref, self.default_branch)
+
+
+def origin(place: Place, upstream: Upstream, places: Mapping[str, Place]) -> Place:
+    """Where a pipeline of `place` was triggered; where that is not counted the rules are the same. `places`: by full path."""
+    return places.get(upstream.project) or place._replace(default_branch="")
 
 
 class _Series:
@@ -162,7 +167,7 @@ class Counting:
         families, upstream = self._families, pipeline.upstream
         if upstream is None:
             return []
-        there = self._places.get(upstream.project) or place._replace(default_branch="")
+        there = origin(place, upstream, self._places)
         parent = there.rules.label(upstream.kind, upstream.ref, there.default_branch)
         own = (place.path, ref, upstream.project, parent, self._labeller.job_name(upstream.bridge))
         found = [

@@ -54,7 +54,7 @@ class Engine:
         self._labeller = Labeller(options.labels, with_runners=collectors.jobs.include_runner_details)
         self._paths: dict[str, Place] = {}
         self._counting = Counting(host, families, self._labeller, self._paths)
-        self._shown = Shown(families, self._labeller)
+        self._shown = Shown(families, self._labeller, self._paths)
         self._places: dict[int, Place] = {}
         self._unfinished = Unfinished(collectors.pipelines.max_pipelines_per_ref)
         self._endings = Endings()

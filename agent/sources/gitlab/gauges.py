@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from agent.model import Family, Update
 from agent.sources.gitlab import labels
-from agent.sources.gitlab.counting import Place
+from agent.sources.gitlab.counting import Place, origin
 from agent.sources.gitlab.families import Families
 from agent.sources.gitlab.labels import Labeller
 from agent.sources.gitlab.now import Standing
-from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Pipeline
+from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Pipeline, Upstream
 from agent.sources.gitlab.refs import ref_name
 from agent.sources.gitlab.state import JobState, ProjectState, RefState
 
@@ -47,11 +47,12 @@ def _exists(place: Place, kind: str, state: RefState) -> bool:
 
 
 class Gauges:
-    """Under the names and labels of `families`."""
+    """Under the names and labels of `families`. `places`: by full path, the projects that are counted."""
 
-    def __init__(self, families: Families, labeller: Labeller) -> None:
+    def __init__(self, families: Families, labeller: Labeller, places: Mapping[str, Place]) -> None:
         self._families = families
         self._labeller = labeller
+        self._places = places
 
     def of(self, place: Place, state: ProjectState, standing: tuple[Standing, Standing], now: float) -> list[Update]:
         """All of one project, each series once; their scope is the project's number."""
@@ -65,9 +66,7 @@ class Gauges:
                 self._child(found, place, label, label, child)
             upstream = one.head.upstream
             if upstream is not None:
-                name = ref_name(upstream.kind, upstream.ref)
-                parent = place.rules.shown(upstream.kind, name, "") or place.rules.label(upstream.kind, upstream.ref, "")
-                self._child(found, place, label, parent, one.head)
+                self._child(found, place, label, self._parent(place, upstream), one.head)
         told = (
             (families.pipelines_unfinished, families.pipelines_oldest_timestamp_seconds),
             (families.jobs_unfinished, families.jobs_oldest_timestamp_seconds),
@@ -95,6 +94,12 @@ class Gauges:
             found.add(families.pipeline_coverage, own, state.coverage)
         if state.finished:
             found.add(families.pipeline_last_run_timestamp_seconds, own, state.finished)
+
+    def _parent(self, place: Place, upstream: Upstream) -> str:
+        """Label `ref` of the state of what triggered a pipeline; where none is shown, as it is counted."""
+        there, name = origin(place, upstream, self._places), ref_name(upstream.kind, upstream.ref)
+        shown = there.rules.shown(upstream.kind, name, there.default_branch)
+        return shown or there.rules.label(upstream.kind, upstream.ref, there.default_branch)
 
     def _child(self, found: _Series, place: Place, label: str, parent: str, child: Pipeline) -> None:
         if child.upstream is None:

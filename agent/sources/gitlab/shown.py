@@ -17,10 +17,13 @@ from agent.sources.gitlab.state import JobState, ProjectState
 
 
 class Shown:
-    """By project. Versions are counted in changes; a project that is forgotten has changed for the last time."""
+    """By project; `places` has them by full path.
 
-    def __init__(self, families: Families, labeller: Labeller) -> None:
-        self._gauges = Gauges(families, labeller)
+    Versions are counted in changes; a project that is forgotten has changed for the last time.
+    """
+
+    def __init__(self, families: Families, labeller: Labeller, places: Mapping[str, Place]) -> None:
+        self._gauges = Gauges(families, labeller, places)
         self._labeller = labeller
         self._places: dict[int, Place] = {}
         self._states: dict[int, ProjectState] = {}
