@@ -52,7 +52,8 @@ class Family:
     unit: str = ""
     labels: tuple[str, ...] = ()
     wide: tuple[str, ...] = ()
-    """Labels whose values are many; a source over its cap folds counters over them."""
+    """Labels whose values come from outside and have no end. Where a source or project is over its cap, counters and
+    histograms fold over them, and gauges are left out."""
     ttl_seconds: float | None = None
     """Silence after which a series ends; None = the store's default."""
     priority: Priority = Priority.NORMAL
@@ -61,6 +62,8 @@ class Family:
     constants: tuple[tuple[str, str], ...] = ()
     """(name, value) labels that every series of the family has, such as a scrape target's job."""
     exposition_name: str = ""
+    project: str = ""
+    """The label that says which project a series is of, for caps on each; "" = of none."""
 
 
 class Update(NamedTuple):
@@ -109,7 +112,7 @@ class Observation(NamedTuple):
     increments: tuple[Increment, ...]
     events: tuple[Event, ...] = ()
     project: str = ""
-    """The repository or project, for limits on each; "" = none."""
+    """The repository or project, kept with its totals; "" = none."""
 
 
 class Note(NamedTuple):

@@ -83,7 +83,10 @@ class CountingOptions(SourceOptions):
         default_factory=dict, max_length=MAX_CUSTOM_LABELS, description="labels added to every series of this source"
     )
     max_series_per_project: int = Field(
-        0, ge=0, description="most live series of one project that have labels of their own; 0 = no limit; beyond it: `overflow`"
+        0,
+        ge=0,
+        description="most live series of one project that name refs, jobs, environments and the like; 0 = no limit; beyond it "
+        "counts are under `overflow`, and gauges are left out",
     )
 
 

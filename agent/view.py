@@ -118,7 +118,10 @@ class AgentView:
                     "type": running.options.type,
                     "series": running.feed.series,
                     "pollers": [loop.status(now) for loop in running.loops],
-                    "remarks": list(running.source.remarks()) if isinstance(running.source, Remarking) else [],
+                    "remarks": [
+                        *(running.source.remarks() if isinstance(running.source, Remarking) else ()),
+                        *running.feed.caps.remarks(now),
+                    ],
                 }
                 for name, running in runtime.sources.running.items()
             ],

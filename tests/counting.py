@@ -22,9 +22,16 @@ from agent.store.table import Feed
 from agent.wire.remote_write_pb2 import WriteRequest
 from tests.core import START, Offered, Wall
 
-JOBS = Family("jobs_total", Kind.COUNTER, "Jobs.", labels=("repo", "n"), wide=("n",), ttl_seconds=3600.0)
+JOBS = Family("jobs_total", Kind.COUNTER, "Jobs.", labels=("repo", "n"), wide=("n",), ttl_seconds=3600.0, project="repo")
 SECONDS = Family(
-    "job_seconds", Kind.HISTOGRAM, "Time.", labels=("repo", "n"), wide=("n",), ttl_seconds=3600.0, buckets=(1.0, 10.0)
+    "job_seconds",
+    Kind.HISTOGRAM,
+    "Time.",
+    labels=("repo", "n"),
+    wide=("n",),
+    ttl_seconds=3600.0,
+    buckets=(1.0, 10.0),
+    project="repo",
 )
 ENDED = Family("job_ended", Kind.GAUGE, "A job that ended.", labels=("n",))
 INTERVAL = 15.0

@@ -160,10 +160,12 @@ def test_names_that_cannot_be_are_refused(changed: dict[str, Any]) -> None:
         families(options(**changed))
 
 
-def test_families_of_jobs_fold_over_the_jobs_name_even_where_it_is_called_otherwise() -> None:
-    declared = families(options(label_names={"job_name": "task"}))
+def test_families_fold_over_names_that_people_choose_even_where_labels_are_called_otherwise() -> None:
+    declared = families(options(label_names={"job_name": "task", "repository": "repo"}))
 
-    assert {family.wide for family in declared.counted if len(family.labels) >= len(JOB)} == {("task",)}
+    jobs = {family.wide for family in declared.counted if len(family.labels) >= len(JOB)}
+    assert (jobs, declared.workflow_run_total.wide) == ({("workflow", "task", "runner_group")}, ("workflow",))
+    assert {family.project for family in declared.counted} == {"repo"}
 
 
 def test_what_is_counted_is_a_counter_or_a_histogram_and_lives_for_a_day() -> None:

@@ -98,7 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
     def replace_source(self, which: int) -> None:
         old = self.feeds[which]
         self.store.remove_feed(old)
-        self.feeds[which] = self.store.add_feed(old.name, old.prefix, max_series=old.max_series)
+        self.feeds[which] = self.store.add_feed(old.name, old.prefix, max_series=old.caps.max_series)
         self.expected = {key: found for key, found in self.expected.items() if key[0] != old.name}
 
     @rule(seconds=st.sampled_from([1.0, 20.0, 60.0, 200.0]))
@@ -236,7 +236,7 @@ class StoreMachine(RuleBasedStateMachine):
         for feed in self.feeds:
             own = sum(table.width * len(table.index) for table in feed.tables.values())
             assert own == feed.series
-            assert not feed.max_series or own <= feed.max_series
+            assert not feed.caps.max_series or own <= feed.caps.max_series
 
     def teardown(self) -> None:
         if not hasattr(self, "store"):

@@ -179,7 +179,6 @@ class Committer:
             labels = total.series.labels
             value = tuple(total.cells) if family.buckets else total.cells[0]
             by_time.setdefault(min(total.updated, now), []).append(Update(family, labels, value, total.updated, LEDGER))
-            self._resolver.restored(feed, family, total)
         for updated, updates in sorted(by_time.items()):
             self._store.apply(feed, Collected(updates), updated)
 

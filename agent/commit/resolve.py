@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from agent.ledger.batch import Add, Counted, Happening, SeriesId, Shape, Total
+from agent.ledger.batch import Add, Counted, Happening, SeriesId, Shape
 from agent.model import Family, Increment, Observation
+from agent.store.caps import folded
 from agent.store.store import Store
 from agent.store.table import Feed
-
-OVERFLOW = "overflow"
-"""The value that wide labels of folded series have."""
-ROOM = 0.9
-"""The share of a source's `max_series` that series with labels of their own may take; the rest is for what they fold into."""
 
 MOST_OUT = 100_000
 """Refused series that are remembered."""
@@ -37,10 +33,8 @@ class Resolver:
         self._shapes: dict[tuple[Feed, Family], Shape] = {}
         self.families: dict[tuple[Feed, Shape], Family] = {}
         """The reverse of what was asked for so far."""
-        self._projects: dict[tuple[Feed, str], set[Series]] = {}
-        """Series of families with wide labels, by the project they are of; some may have ended."""
-        self._coming: Counter[Feed] = Counter()
-        """Series that this batch brings to each feed."""
+        self._coming: dict[Feed, Counter[str]] = {}
+        """Series that this batch brings to each feed, by the project against whose cap they count; "" = in all."""
         self._now = 0.0
         self._new: set[tuple[Feed, Series]] = set()
         self._found: dict[tuple[Feed, Family, tuple[str, ...]], _Resolved] = {}
@@ -66,10 +60,6 @@ class Resolver:
         ]
         return Counted(observation.key, adds, happenings)
 
-    def restored(self, feed: Feed, family: Family, total: Total) -> None:
-        """A series of an earlier life is in the store again."""
-        self._belongs(feed, (family, total.series.labels), total.project)
-
     def is_live(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> bool:
         """Whether the store has it."""
         table = feed.tables.get((family, ""))
@@ -79,36 +69,38 @@ class Resolver:
         """The source is gone."""
         self._shapes = {key: shape for key, shape in self._shapes.items() if key[0] is not feed}
         self.families = {key: family for key, family in self.families.items() if key[0] is not feed}
-        self._projects = {key: series for key, series in self._projects.items() if key[0] is not feed}
         self.out = {key for key in self.out if key[0] is not feed}
 
     def _add(self, feed: Feed, increment: Increment, project: str) -> Add:
         family, labels, value = increment
         found = self._found.get((feed, family, labels))
         if found is None:
-            found = self._found[feed, family, labels] = self._resolve(feed, family, labels, project)
+            found = self._found[feed, family, labels] = self._resolve(feed, family, labels)
         if found.is_folded:
             self.folded[feed.name] += 1
         return Add(found.series, value, found.born, project)
 
-    def _resolve(self, feed: Feed, family: Family, labels: tuple[str, ...], project: str) -> _Resolved:
+    def _resolve(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> _Resolved:
         """Which series it is, folded or not, and whether the store has it."""
+        width, coming = _width(family), self._coming.setdefault(feed, Counter())
         is_folded = False
         live = self._touch(feed, family, labels)
-        if not live and family.wide and (feed, (family, labels)) not in self._new and self._is_full(feed, family, project):
-            labels = tuple([OVERFLOW if name in family.wide else text for name, text in zip(family.labels, labels, strict=True)])
+        if not live and family.wide and (excess := feed.caps.excess(family, labels, width, coming)):
+            feed.caps.say(excess, family, labels, self._now)
+            labels = folded(family, labels)
             live = self._touch(feed, family, labels)
             is_folded = True
-        elif family.wide:
-            self._belongs(feed, (family, labels), project)
-        if not live and (feed, (family, labels)) not in self._new:
-            self._new.add((feed, (family, labels)))
-            self._coming[feed] += _width(family)
-        born = not live and not ((feed, (family, labels)) in self.out and self._refuses(feed, _width(family)))
+        series = (feed, (family, labels))
+        if not live and series not in self._new:
+            self._new.add(series)
+            coming[""] += width
+            if project := feed.caps.project(family, labels):
+                coming[project] += width
+        born = not live and not (series in self.out and self._refuses(feed, width))
         return _Resolved(SeriesId(feed.name, self.shape(feed, family), labels), born, is_folded)
 
     def _refuses(self, feed: Feed, width: int) -> bool:
-        return bool(feed.max_series and feed.series + width > feed.max_series) or self._store.is_full(width)
+        return bool(feed.caps.max_series and feed.series + width > feed.caps.max_series) or self._store.is_full(width)
 
     def applied(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> None:
         """The store was given it; note whether it has taken it."""
@@ -125,24 +117,6 @@ class Resolver:
             return False
         table.updated[row] = max(table.updated[row], self._now)
         return True
-
-    def _is_full(self, feed: Feed, family: Family, project: str) -> bool:
-        width = _width(family)
-        if feed.max_series and feed.series + self._coming[feed] + width > ROOM * feed.max_series:
-            return True
-        limit = feed.max_series_per_project
-        if not (limit and project):
-            return False
-        members = self._projects.get((feed, project), set())
-        if sum(_width(known) for known, _ in members) + width <= limit:
-            return False
-        members = {m for m in members if self.is_live(feed, *m) or (feed, m) in self._new}
-        self._projects[feed, project] = members
-        return sum(_width(known) for known, _ in members) + width > limit
-
-    def _belongs(self, feed: Feed, series: Series, project: str) -> None:
-        if feed.max_series_per_project and project and series[0].wide and OVERFLOW not in series[1]:
-            self._projects.setdefault((feed, project), set()).add(series)
 
     def shape(self, feed: Feed, family: Family) -> Shape:
         """What the ledger knows a family of a source by."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from agent.store.table import DEAD, Table
+from agent.store.table import DEAD, Scope, Table
 
 if TYPE_CHECKING:
     from agent.store.store import Store
@@ -32,6 +33,25 @@ def due(store: Store, table: Table, row: int) -> float:
     scope = store.scopes[table.scope[row]]
     silent = max(table.updated[row], scope.confirmed) + max(table.ttl, 2.5 * scope.interval)
     return max(silent, scope.prolonged_until)
+
+
+def unlisted(store: Store, scope: Scope, listed: Mapping[Table, set[int]], now: float) -> None:
+    """End what a scope had and did not list."""
+    for table, rows in list(scope.rows.items()):
+        known = listed.get(table, set())
+        live = array("I")
+        for row in set(rows):
+            if table.scope[row] != scope.number or table.changed[row] == DEAD:
+                continue
+            if row in known:
+                live.append(row)
+            else:
+                store.counts["ended",] += 1
+                store.end(table, row, "no longer reported", now)
+        if live:
+            scope.rows[table] = live
+        else:
+            del scope.rows[table]
 
 
 def _step(store: Store, table: Table, first: int, now: float) -> float:

@@ -8,20 +8,20 @@ the state is whole at every step.
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 
 from agent.model import Collected, Priority, Protocol, Update
 from agent.store import expire
+from agent.store.caps import CAPPED, SOURCE_LIMIT
 from agent.store.catalog import Catalog
 from agent.store.encode import LabelRules
 from agent.store.ended import Ended
 from agent.store.evict import KeptOut, Room
 from agent.store.pages import Rendered, View
-from agent.store.table import DEAD, Feed, Scope, Table, Ticks, same_shape
+from agent.store.table import LEDGER, Feed, Scope, Table, Ticks, same_shape
 
 STEP = 2_000
 """Updates applied between two chances for others to run: 2,000 births take about 10 ms."""
@@ -47,6 +47,8 @@ class _Batch:
     interval: float
     complete: dict[str, Scope]
     listed: dict[Table, set[int]]
+    waiting: list[Update] | None
+    """What a cap keeps out until what is no longer listed has made room; None = nothing will."""
 
 
 class Store:
@@ -136,24 +138,21 @@ class Store:
         for scope in complete.values():
             scope.held += 1
             scope.lost_until = 0.0  # what this listing loses is noted anew
-        batch = _Batch(feed, collected.group, now, interval, complete, {})
-        updates = collected.updates
+        batch = _Batch(feed, collected.group, now, interval, complete, {}, [] if complete else None)
         try:
-            for first in range(0, len(updates), STEP):
-                if feed.removed:
-                    return
-                self._apply_step(batch, updates[first : first + STEP])
-                yield
+            yield from self._stepping(batch, collected.updates)
             if feed.removed:
                 return
-            if any(view.protocol is Protocol.REMOTE_WRITE_2 for view in self.views):
-                feed.exemplify(collected, self.ticks)
             for name in collected.unchanged:
                 scope = self._catalog.scope(feed, name)
                 scope.confirmed, scope.interval, scope.prolonged_until = now, interval, 0.0
             for scope in complete.values():
                 scope.interval, scope.prolonged_until = interval, 0.0
-                self._end_unlisted(scope, batch.listed, now)
+                expire.unlisted(self, scope, batch.listed, now)
+            if batch.waiting:
+                yield from self._stepping(replace(batch, waiting=None), batch.waiting)
+            if any(view.protocol is Protocol.REMOTE_WRITE_2 for view in self.views):
+                feed.exemplify(collected, self.ticks)
         finally:
             for scope in complete.values():
                 scope.held -= 1
@@ -169,6 +168,13 @@ class Store:
         """Whether a series of these scopes that was refused or evicted may come back by now."""
         scopes = [feed.scopes[name] for name in scope_names if name in feed.scopes]
         return any(scope.lost_until and scope.lost_until <= now for scope in scopes)
+
+    def _stepping(self, batch: _Batch, updates: Sequence[Update]) -> Iterator[None]:
+        for first in range(0, len(updates), STEP):
+            if batch.feed.removed:
+                return
+            self._apply_step(batch, updates[first : first + STEP])
+            yield
 
     def _apply_step(self, batch: _Batch, updates: Sequence[Update]) -> None:
         feed, group, now = batch.feed, batch.group, batch.now
@@ -198,7 +204,7 @@ class Store:
             try:
                 row = index.get(labels)
                 if row is None:
-                    row = self._birth(table, update, scope, now, tick)
+                    row = self._birth(batch, table, update, scope, tick)
                     if row is None:
                         continue
                 elif at >= ats[row]:
@@ -221,34 +227,22 @@ class Store:
             if completes:
                 batch.listed.setdefault(table, set()).add(row)
 
-    def _end_unlisted(self, scope: Scope, listed: dict[Table, set[int]], now: float) -> None:
-        for table, rows in list(scope.rows.items()):
-            known = listed.get(table, set())
-            live = array("I")
-            for row in set(rows):
-                if table.scope[row] != scope.number or table.changed[row] == DEAD:
-                    continue
-                if row in known:
-                    live.append(row)
-                else:
-                    self.counts["ended",] += 1
-                    self.end(table, row, "no longer reported", now)
-            if live:
-                scope.rows[table] = live
-            else:
-                del scope.rows[table]
-
     # -- births and ends ---------------------------------------------------------------------------
 
-    def _birth(self, table: Table, update: Update, scope: Scope, now: float, tick: int) -> int | None:
+    def _birth(self, batch: _Batch, table: Table, update: Update, scope: Scope, tick: int) -> int | None:
         if not same_shape(update, table.arity):
             raise ValueError("labels")
-        labels = update.labels
+        labels, now = update.labels, batch.now
         cells = table.cells(update.value)
-        refusal = self._refusal(table, labels, now)
+        refusal = self._refusal(table, labels, now, is_ledger=scope.name == LEDGER)
         if refusal:
+            if refusal in CAPPED and batch.waiting is not None:
+                batch.waiting.append(update)
+                return None
             self.counts["refused", refusal] += 1
-            if refusal in ("source_limit", "store_full"):
+            if refusal in CAPPED:
+                table.feed.caps.say(refusal, table.family, labels, now)
+            if refusal in CAPPED or refusal == "store_full":
                 self.kept_out.add(table, labels, scope, now)
             elif refusal == "kept_out":
                 scope.lose(self.kept_out.until(table, labels))
@@ -268,20 +262,22 @@ class Store:
         priority = table.family.priority
         self.series[priority] += table.width
         self.row_bytes[priority] += table.cost(labels)
-        table.feed.series += table.width
+        table.feed.caps.take(table.family, labels, table.width)
         for view in self.views:
             self.page_bytes += view.born(table, row)
         return row
 
-    def _refusal(self, table: Table, labels: tuple[str, ...], now: float) -> str:
+    def _refusal(self, table: Table, labels: tuple[str, ...], now: float, *, is_ledger: bool) -> str:
         """Why a birth is refused, or ""; makes room in a full store where that is allowed."""
         if self.kept_out.until(table, labels) > now:
             return "kept_out"
         if next(self._catalog.elsewhere(table, labels), None) is not None:
             return "duplicate"
-        feed, priority = table.feed, table.family.priority
-        if feed.max_series and feed.series + table.width > feed.max_series:
-            return "source_limit"
+        caps, priority = table.feed.caps, table.family.priority
+        if not is_ledger and (excess := caps.excess(table.family, labels, table.width)):
+            return excess
+        if is_ledger and caps.max_series and caps.series + table.width > caps.max_series:
+            return SOURCE_LIMIT  # what is its own was folded where it had to be, when it was counted
         if priority is not Priority.PINNED and self.is_full(table.width) and not self._room.make(self, table, now):
             return "store_full"
         return ""
@@ -298,7 +294,7 @@ class Store:
         self.scopes[table.scope[row]].live -= 1
         self.series[priority] -= width
         self.row_bytes[priority] -= table.cost(table.labels[row])
-        table.feed.series -= width
+        table.feed.caps.take(table.family, table.labels[row], -width)
         table.end(row)
 
     # -- time --------------------------------------------------------------------------------------

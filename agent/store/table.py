@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agent.model import Collected, Exemplar, Family, Update
+from agent.store.caps import Caps
 
 DEAD = 1 << 62
 """In `Table.changed`: the row's series has ended and its records wait to be taken out of the pages."""
@@ -88,7 +89,7 @@ _NEVER = Started()
 
 
 class Feed:
-    """One source's share of the store: its naming, its tables, its scopes and its limit."""
+    """One source's share of the store: its naming, its tables, its scopes and its caps."""
 
     def __init__(
         self,
@@ -101,14 +102,17 @@ class Feed:
         self.name = name
         self.prefix = prefix
         self.custom_labels = tuple(custom_labels)
-        self.max_series = max_series
-        self.max_series_per_project = max_series_per_project
-        self.series = 0
+        self.caps = Caps(max_series, max_series_per_project)
         self.tables: dict[tuple[Family, str], Table] = {}
         """By family and flush group."""
         self.scopes: dict[str, Scope] = {}
         self.removed = False
         self._started: dict[str, Started] = {}
+
+    @property
+    def series(self) -> int:
+        """Live series; a histogram row counts as the series it is sent as."""
+        return self.caps.series
 
     def identity(self, family: Family) -> tuple[str, str, tuple[str, ...], tuple[tuple[str, str], ...], tuple[float, ...]]:
         """What makes series of a family the same after a restart: name, kind, label names, constant labels, buckets."""

@@ -15,6 +15,8 @@ LEDGER_TTL_SECONDS = 86400.0
 RUN = ("repository", "workflow", "event", "ref")
 JOB = ("repository", "workflow", "job_name", "event", "ref", "runner_type", "runner_group")
 STATUS = ("status",)
+WIDE = frozenset({"workflow", "job_name", "runner_group", "runner"})
+"""Labels whose values people choose; all others say words of lists, classes, the repository or its owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +164,9 @@ def _family(name: str, declared: _Declared, options: Options) -> Family:
         declared.help,
         declared.unit,
         labels=tuple(named.values()),
-        wide=(named["job_name"],) if "job_name" in named and declared.is_counted else (),
+        wide=tuple(own for label, own in named.items() if label in WIDE),
         ttl_seconds=LEDGER_TTL_SECONDS if declared.is_counted or name == "job_cost" else None,
         priority=declared.priority,
         buckets=options.buckets.of(name) if name in BucketsOptions.model_fields else (),
+        project=named.get("repository", ""),
     )

@@ -29,6 +29,21 @@ ENVIRONMENT = ("project", "environment")
 STATUS = ("status",)
 RUNNER = ("runner_type",)
 REASON = ("failure_reason",)
+WIDE = frozenset(
+    {
+        "ref",
+        "stage",
+        "job_name",
+        "parent_project",
+        "parent_ref",
+        "bridge_name",
+        "environment",
+        "suite",
+        "suite_name",
+        "case_name",
+    }
+)
+"""Labels whose values are chosen by those who write pipelines; all others say words of lists, or the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,15 +272,18 @@ def _family(name: str, declared: _Declared, options: Options) -> Family:
     size, own, added = len(PIPELINE), declared.labels, tuple(map(variable_label, options.labels.variables))
     if own[:size] == PIPELINE:
         own = PIPELINE + added + own[size:]
-    wide = {"job_name", "case_name", *added}
+    wide = {*WIDE, *added}
+    if declared.is_counted and options.labels.ref == "class":
+        wide -= {"ref", "parent_ref"}
     return Family(
         name,
         declared.kind,
         declared.help,
         declared.unit,
         labels=own,
-        wide=tuple(label for label in own if label in wide) if declared.is_counted else (),
+        wide=tuple(label for label in own if label in wide),
         ttl_seconds=LEDGER_TTL_SECONDS if declared.is_counted else None,
         priority=Priority.HIGH if declared.is_counted else Priority.NORMAL,
         buckets=buckets,
+        project="project" if "project" in own else "",
     )
