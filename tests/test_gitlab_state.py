@@ -67,10 +67,27 @@ def test_artifacts_of_jobs_that_share_a_name_add_up_and_stay_known() -> None:
     life.take(pipeline(), jobs={1: [job(1, name="a 1/2", artifacts_bytes=10), job(2, name="a 2/2", artifacts_bytes=7)]})
     assert life.gauge("job_artifact_size_bytes") == {("main", "test", "a"): 17}
 
-    life.take(pipeline(2), jobs={2: [job(3, name="b", artifacts_bytes=5)]})
-    life.take(pipeline(2), jobs={2: [job(3, name="b")]})
+    life.take(pipeline(), jobs={1: [job(1, name="a 1/2"), job(2, name="a 2/2")]})
+    assert life.gauge("job_artifact_size_bytes") == {("main", "test", "a"): 17}
 
-    assert life.gauge("job_artifact_size_bytes") == {("main", "test", "b"): 5}
+    life.take(pipeline(), jobs={1: [job(1, name="a 1/2", is_retried=True), job(2, name="a 2/2"), job(3, name="a 1/2")]})
+    assert life.gauge("job_artifact_size_bytes") == {("main", "test", "a"): 7}
+
+
+def test_a_branch_and_a_tag_of_one_name_share_what_tells_them_not_apart() -> None:
+    life = Life(rules=ProjectOptions.model_validate({"refs": {"branches": {"regexp": "."}}}))
+    jobs = {1: [job(1, "failed", name="a", artifacts_bytes=10)], 2: [job(2, name="a", artifacts_bytes=7)]}
+    life.take(pipeline(1, "failed", ref="v1"), pipeline(2, ref="v1", kind="tag"), jobs=jobs)
+    life.engine.reports(ROCKET.id, {1: REPORT, 2: REPORT})
+
+    assert set(life.gauge("job_status")) == {
+        ("v1", "test", "a", "failed", "script_failure"),
+        ("v1", "test", "a", "success", ""),
+    }
+    assert life.gauge("job_artifact_size_bytes") == {("v1", "test", "a"): 17}
+    assert life.gauge("test_report_total_count") == {("v1",): 12}
+    assert life.gauge("test_suite_duration_seconds") == {("v1", "unit"): 25}
+    assert life.gauge("pipeline_id") == {("v1", "branch"): 1, ("v1", "tag"): 2}
 
 
 def test_children_of_the_newest_pipeline_are_shown_and_their_children() -> None:

@@ -139,7 +139,5 @@ class Shown:
             self.touch(project_id)
 
     def _job_state(self, job: Job) -> JobState:
-        labeller = self._labeller
-        return JobState(
-            labeller.job_name(job.name), job.stage, status(job.status), labeller.failure_reason(job), job.artifacts_bytes
-        )
+        name, reason = self._labeller.job_name(job.name), self._labeller.failure_reason(job)
+        return JobState(job.id, name, job.stage, status(job.status), reason, job.artifacts_bytes)

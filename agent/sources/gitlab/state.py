@@ -29,6 +29,7 @@ Place = tuple[str, str]
 class JobState(NamedTuple):
     """One job of a ref's newest pipeline."""
 
+    id: int
     name: str
     """As label `job_name` has it."""
     stage: str
@@ -87,7 +88,7 @@ class ProjectState:
         state = self.refs.get(_place(pipeline))
         if state is None:
             return False
-        found = tuple(sorted(_kept(jobs, state.jobs), key=_order))
+        found = tuple(sorted(_kept(jobs, state.jobs), key=lambda job: job.id))
         if found == state.jobs:
             return False
         state.jobs = found
@@ -225,11 +226,7 @@ def _trigger(child: Pipeline) -> tuple[str | int, ...]:
 
 def _kept(told: Iterable[JobState], held: Iterable[JobState]) -> Iterator[JobState]:
     """The jobs as told, with the sizes of artifacts that were told before and are not told now."""
-    sizes = {(job.stage, job.name): job.artifacts_bytes for job in held}
+    sizes = {job.id: job.artifacts_bytes for job in held}
     for job in told:
-        known = sizes.get((job.stage, job.name)) if job.artifacts_bytes is None else None
+        known = sizes.get(job.id) if job.artifacts_bytes is None else None
         yield job if known is None else job._replace(artifacts_bytes=known)
-
-
-def _order(job: JobState) -> tuple[str, ...]:
-    return (job.stage, job.name, job.status, job.failure_reason)
