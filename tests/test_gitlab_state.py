@@ -193,6 +193,16 @@ def test_a_test_report_is_shown_until_a_newer_one_comes() -> None:
     }
 
 
+def test_suites_are_called_after_their_jobs_and_those_of_shards_add_up() -> None:
+    suites = tuple((name, REPORT.totals) for name in ("unit 1/2", "unit 2/2", "ui: [chrome]"))
+    life = Life()
+    life.take(pipeline(1))
+    life.engine.reports(ROCKET.id, {1: Report(REPORT.totals, suites)})
+
+    assert life.gauge("test_suite_count") == {("main", "unit"): 12, ("main", "ui"): 6}
+    assert life.gauge("test_suite_duration_seconds") == {("main", "unit"): 25, ("main", "ui"): 12.5}
+
+
 def test_the_report_of_an_older_pipeline_does_not_take_the_place_of_a_newer_one() -> None:
     life = Life()
     life.take(pipeline(1), pipeline(2))

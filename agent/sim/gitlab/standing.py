@@ -128,9 +128,9 @@ class _Standing:
         for status in ("success", "failed", "skipped", "error"):
             self._set(f"test_report_{status}_count", own, sum(case.status == status for case in cases))
         for suite in suites:
-            named = {**own, "suite_name": suite.name}
-            self._set("test_suite_duration_seconds", named, sum(case.seconds for case in suite.cases))
-            self._set("test_suite_count", named, len(suite.cases))
+            named = {**own, "suite_name": words.job_name(suite.name)}
+            self._plus("test_suite_duration_seconds", named, sum(case.seconds for case in suite.cases))
+            self._plus("test_suite_count", named, len(suite.cases))
 
     def _unfinished(self, project: Project, pipeline: Pipeline) -> None:
         view = pipeline.at(self.now)
@@ -144,9 +144,13 @@ class _Standing:
 
     def _more(self, what: str, path: str, status: str, created: int) -> None:
         labels = {"project": path, "status": status}
-        count, oldest = _key(f"{what}_unfinished", labels), _key(f"{what}_oldest_timestamp_seconds", labels)
-        self.values[count] = self.values.get(count, 0) + 1
+        oldest = _key(f"{what}_oldest_timestamp_seconds", labels)
+        self._plus(f"{what}_unfinished", labels, 1)
         self.values[oldest] = min(self.values.get(oldest, created), created)
+
+    def _plus(self, family: str, labels: Mapping[str, str], value: float) -> None:
+        key = _key(family, labels)
+        self.values[key] = self.values.get(key, 0) + value
 
     def _set(self, family: str, labels: Mapping[str, str], value: float) -> None:
         self.values[_key(family, labels)] = value

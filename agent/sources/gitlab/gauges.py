@@ -126,8 +126,9 @@ class Gauges:
         found.add(families.test_report_skipped_count, own, totals.skipped)
         found.add(families.test_report_error_count, own, totals.error)
         for name, suite in state.report.suites:
-            found.add(families.test_suite_duration_seconds, (*own, name), suite.seconds)
-            found.add(families.test_suite_count, (*own, name), suite.total)
+            named = (*own, self._labeller.job_name(name))
+            found.add(families.test_suite_duration_seconds, named, suite.seconds)
+            found.add(families.test_suite_count, named, suite.total)
 
 
 class _Series:
