@@ -309,18 +309,26 @@ def example() -> None:
 
 
 @config.command("import")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
 def config_import(file: Path | None) -> None:
-    """Turn the configuration of amazing-gitlab-exporter, FILE and AGE_* variables, into one of cipush.
+    """Turn the configuration of amazing-gitlab-exporter, FILE (- = standard input) and AGE_* variables, into one of cipush.
 
-    What has no counterpart is told on standard error. The output holds the secrets that the input does.
+    What has no counterpart, or does not fit, is told on standard error. The output holds the secrets that the input does.
+    Ends with 78 where the output is no valid configuration before somebody has changed it.
     """
     with _exit_codes():
+        import sys
+
         from agent import config
-        from agent.config.imported import imported
+        from agent.config.imported import PREFIX, imported
         from agent.secret import redact
 
-        found = imported(file, config.process_environ())
+        environ = config.process_environ()
+        if file is None and not any(name.startswith(PREFIX) for name in environ):
+            raise click.UsageError(f"There is nothing to import: name a file, or set {PREFIX}* variables.")
+        found = imported(file, environ, sys.stdin.buffer if str(file) == "-" else None)
         click.echo(found.text, nl=False)
         for note in found.notes:
             click.echo(redact(note), err=True)
+        if not found.loads:
+            raise click.exceptions.Exit(EXIT_CONFIG)

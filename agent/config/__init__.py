@@ -27,7 +27,7 @@ from agent.plugin import options_of
 from agent.sinks import SINKS
 from agent.sources import SOURCES
 
-__all__ = ["Config", "Loaded", "effective", "find_files", "load", "process_environ", "resolve_state_dir"]
+__all__ = ["Config", "Loaded", "effective", "find_files", "load", "process_environ", "resolve_state_dir", "validated"]
 
 _REGISTRIES: Mapping[str, Mapping[str, str]] = {"sinks": SINKS, "sources": SOURCES}
 _CORE = tuple(Core.model_fields)
@@ -91,7 +91,7 @@ def load(
     flags += [("server.listen_address", listen, "--listen")] if listen is not None else []
     flags += [("log.level", log_level, "--log-level")] if log_level is not None else []
     _flags(flags, models, tree, problems)
-    sections = _validate(models, tree, problems)
+    sections = validated(models, tree, problems)
     if problems.lines:
         raise ConfigError(problems.in_order())
     named = {kind: MappingProxyType({path[1]: sections[path] for path in sections if path[0] == kind}) for kind in _REGISTRIES}
@@ -223,7 +223,7 @@ def _flags(flags: Sequence[tuple[str, str, str]], models: Mapping[Path, Any], tr
                 tree.assign(path, env.understood(text, kind, path, origin, problems), origin)
 
 
-def _validate(models: Mapping[Path, Any], tree: Tree, problems: Problems) -> dict[Path, Any]:
+def validated(models: Mapping[Path, Any], tree: Tree, problems: Problems) -> dict[Path, Any]:
     """Section -> the valid section; those that are not are told, and missing."""
     sections: dict[Path, Any] = {}
     for path, model in models.items():

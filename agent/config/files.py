@@ -12,10 +12,10 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path as File
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 
@@ -56,10 +56,13 @@ class FileData:
     problems: Wrong = field(default_factory=list)
 
 
-def read_bounded(file: File, limit: int) -> str:
-    """The text of `file`. Raises FileError where it cannot be read, is not UTF-8 or is larger than `limit` bytes."""
+def read_bounded(file: File, limit: int, opened: BinaryIO | None = None) -> str:
+    """The text of `file`, or of what is open in its place.
+
+    Raises FileError where it cannot be read, is not UTF-8 or is larger than `limit` bytes.
+    """
     try:
-        with file.open("rb") as stream:
+        with nullcontext(opened) if opened is not None else file.open("rb") as stream:
             raw = stream.read(limit + 1)
     except OSError as error:
         raise FileError(f"cannot be read: {error.strerror or error}; check the path and its permissions") from None
@@ -83,17 +86,21 @@ def read_file(file: File) -> FileData:
     return FileData(_ask_dynaconf(text, kind), lines, problems)
 
 
-def read_foreign(file: File) -> dict[Any, Any]:
-    """Everything another program's YAML file says, within the same bounds. Raises FileError where it cannot be used."""
-    text = read_bounded(file, MAX_BYTES)
-    for path, line, what in _yaml_lines(text)[1]:
-        if what != UNKNOWN_SECTION:
-            raise FileError(f"{path[-1]} {what}", line)
+def read_foreign(file: File, opened: BinaryIO | None = None) -> FileData:
+    """Everything another program's YAML file says, or what is open in its place, within the same bounds.
+
+    Raises FileError where it cannot be used.
+    """
+    text = read_bounded(file, MAX_BYTES, opened)
+    lines, wrong = _yaml_lines(text, "must be a mapping (key: value lines)")
+    twice = [found for found in wrong if found[2] != UNKNOWN_SECTION]
+    if twice:
+        return FileData({}, lines, twice)
     try:
         found = yaml.load(text, Loader=_LOADER)
     except (yaml.YAMLError, ValueError) as error:  # a value that is none, such as a 30th of February
         raise FileError(f"cannot be understood ({type(error).__name__})") from None
-    return found or {}
+    return FileData(found or {}, lines)
 
 
 def _ask_dynaconf(text: str, kind: str) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _hidden(environ: MutableMapping[str, str]) -> Iterator[None]:
         environ.update(taken)
 
 
-def _yaml_lines(text: str) -> tuple[Lines, Wrong]:
+def _yaml_lines(text: str, expected: str = _NOT_A_MAPPING) -> tuple[Lines, Wrong]:
     try:
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
@@ -143,7 +150,7 @@ def _yaml_lines(text: str) -> tuple[Lines, Wrong]:
     walk = _Walk()
     if node is not None and node.tag != "tag:yaml.org,2002:null":
         if not isinstance(node, yaml.MappingNode):
-            raise FileError(_NOT_A_MAPPING, node.start_mark.line + 1)
+            raise FileError(expected, node.start_mark.line + 1)
         walk.visit(node, ())
     return walk.lines, walk.problems
 

@@ -1,42 +1,43 @@
 """Turns the configuration of amazing-gitlab-exporter, a file and `AGE_*` variables, into one of cipush.
 
 Most of its keys have the same names and meanings here, below `sources.gitlab`; the others are moved, changed or told.
+What comes of it is held against the same models as every configuration; what does not fit is told and left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path as File
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import yaml
-from pydantic import ValidationError
 
 from agent.config import env, keys
-from agent.config.files import FileError, read_foreign
+from agent.config.draft import DEFAULTS, SOURCE, Draft
+from agent.config.files import FileData, FileError, read_foreign
 from agent.config.keys import Path
 from agent.config.model import LogSection, ServerSection
 from agent.config.problems import Problems, dotted, suggest
-from agent.config.tree import Tree
+from agent.config.translated import translated
 from agent.errors import ConfigError
-from agent.sources.gitlab.options import NOT_BUILT, CollectorsOptions, Options
+from agent.sources.gitlab.options import NOT_BUILT, Options
 
 PREFIX = "AGE_"
-SOURCE = ("sources", "gitlab")
 PLACEHOLDER = "put-the-token-here"
 """Stands where a token has to be, so that the configuration is one."""
-DEFAULTS: tuple[tuple[Path, object], ...] = (
-    (("log", "format"), "text"),
-    (("server", "listen_address"), ":8080"),
-)
-"""What it does where nothing is said, and cipush does not."""
 HEADER = "# Made by `cipush config import` from a configuration of amazing-gitlab-exporter.\n"
 
 _PLACES: Mapping[Path, tuple[Path, Any]] = {
     ("log",): (("log",), LogSection),
     ("server", "listen_address"): (("server", "listen_address"), ServerSection.model_fields["listen_address"].annotation),
     ("server", "webhook"): ((*SOURCE, "webhook"), Options.model_fields["webhook"].annotation),
-    ("gitlab",): (SOURCE, Options),
+    **{
+        ("gitlab", name): ((*SOURCE, name), Options.model_fields[name].annotation)
+        for name in (
+            *("url", "token", "enable_tls_verify", "ca_cert_path", "max_requests_per_second", "burst_requests_per_second"),
+            *("use_graphql", "graphql_page_size", "rest_page_size"),
+        )
+    },
     **{
         (name,): ((*SOURCE, name), Options.model_fields[name].annotation)
         for name in ("collectors", "project_defaults", "projects", "wildcards")
@@ -48,8 +49,8 @@ _GONE: Mapping[Path, str] = {
     ("server", "enable_pprof"): "there are no profiling endpoints; a profiler such as py-spy attaches from outside",
 }
 """Keys that have no counterpart, and why."""
-_MOVED = frozenset({"collectors", "project_defaults", "projects", "wildcards", "webhook"})
-"""Keys of the source that were elsewhere."""
+_MOVED = {target[-1]: place for place, (target, _) in _PLACES.items() if target[:-1] == SOURCE and place[0] != "gitlab"}
+"""Keys of the source that were elsewhere, and where."""
 
 
 class Imported(NamedTuple):
@@ -59,106 +60,147 @@ class Imported(NamedTuple):
     """YAML."""
     notes: tuple[str, ...]
     """What could not be taken over, or has to be done by hand, one line each."""
+    loads: bool
+    """Whether it is a valid configuration as it is."""
 
 
-def imported(file: File | None, environ: Mapping[str, str]) -> Imported:
-    """The configuration that `file` and the variables make; variables win. Raises ConfigError for a file that is none."""
-    tree, notes = Tree(), list[str]()
-    for path, value in DEFAULTS:
-        tree.assign(path, value, "")
-    for path, value in _leaves(_read(file)):
-        _take(path, value, tree, notes)
-    _variables(environ, tree, notes)
-    _adapt(tree, notes)
-    ordered = {section: tree.data[section] for section in ("log", "server", "sources") if section in tree.data}
+def imported(file: File | None, environ: Mapping[str, str], opened: BinaryIO | None = None) -> Imported:
+    """The configuration that `file` and the variables make; variables win.
+
+    `opened`: what is read in the place of the file. Raises ConfigError for a file that is none, and variables that are no text.
+    """
+    data = _read(file, opened)
+    draft = Draft(str(file), data.lines)
+    _take(draft, (), data.tree)
+    _variables(environ, draft)
+    sections, loads = draft.settle(_complete)
+    _tell(draft, sections)
+    found = draft.tree.data
+    ordered = {section: found[section] for section in ("log", "server", "sources") if section in found}
     text = yaml.safe_dump(ordered, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
-    return Imported(HEADER + text, tuple(notes))
+    return Imported(HEADER + text, draft.in_order(), loads)
 
 
-def _read(file: File | None) -> Mapping[str, Any]:
+def _read(file: File | None, opened: BinaryIO | None) -> FileData:
     if file is None:
-        return {}
+        return FileData({}, {})
     try:
-        return read_foreign(file)
+        found = read_foreign(file, opened)
     except FileError as problem:
         where = f"{file}:{problem.line}" if problem.line else str(file)
         raise ConfigError([f"{where}: {problem}"]) from problem
+    if found.problems:
+        raise ConfigError([f"{file}:{line}: {dotted(path)}: {what}" for path, line, what in found.problems])
+    return found
 
 
-def _leaves(value: Mapping[Any, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every key that says something; lists are one value."""
-    for key, inner in value.items():
-        here = (*path, str(key))
-        if isinstance(inner, Mapping):
-            yield from _leaves(inner, here)
-        elif inner is not None:
-            yield here, inner
-
-
-def _take(path: Path, value: Any, tree: Tree, notes: list[str]) -> None:
-    """One key of the file."""
+def _take(draft: Draft, path: Path, value: Any) -> None:
+    """One key of the file, with all that is below it."""
     reason = next((why for gone, why in _GONE.items() if path[: len(gone)] == gone), "")
-    if reason:
-        notes.append(f"{dotted(path)}: has no counterpart: {reason}")
+    if value is None:
         return
+    if reason:
+        for leaf in _leaves(value, path):
+            draft.note(leaf, f"has no counterpart: {reason}")
+        return
+    target, kind = _place(path)
+    if kind is not None and not keys.fields(kind):
+        draft.put(target, _known(draft, value, kind, path), path)
+    elif kind is None and path not in _above():
+        draft.note(path, f"is left out, there is no such key; {_hint(path)}")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _take(draft, (*path, str(key)), inner)
+    else:
+        draft.note(path, "is left out, it must be a mapping (key: value lines below it)")
+
+
+def _leaves(value: Any, path: Path) -> Iterator[Path]:
+    """Every key that says something; lists are one value."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, str(key)))
+    elif value is not None:
+        yield path
+
+
+def _place(path: Path) -> tuple[Path, Any]:
+    """Where a key is now, and its type; no type for one that there is not."""
     for place, (target, kind) in _PLACES.items():
         rest = path[len(place) :]
-        if path[: len(place)] == place and not (place == ("gitlab",) and rest[:1] and rest[0] in _MOVED):
-            known = keys.follow(kind, rest)
-            if known is None:
-                near = keys.fields(keys.follow(kind, rest[:-1])) if rest else {}
-                notes.append(f"{dotted(path)}: is left out, there is no such key; {suggest(str(path[-1]), near)}")
-            elif keys.fields(known):
-                notes.append(f"{dotted(path)}: is left out, it must be a mapping (key: value lines below it)")
-            else:
-                tree.assign((*target, *rest), _known(value, known, path, notes), "")
-            return
-    notes.append(f"{dotted(path)}: is left out, there is no such key")
+        if path[: len(place)] == place:
+            return (*target, *rest), keys.follow(kind, rest)
+    return (), None
 
 
-def _known(value: Any, kind: Any, path: Path, notes: list[str]) -> Any:
-    """`value` without keys that sections in lists do not have."""
+def _above() -> set[Path]:
+    """The sections that keys with a place are in."""
+    return {place[:length] for place in (*_PLACES, *_GONE) for length in range(len(place))}
+
+
+def _hint(path: Path) -> str:
+    """Where or what a key without a place may have been meant to be."""
+    if path[:-1] == ("gitlab",) and path[-1] in _MOVED:
+        return f"write {dotted(_MOVED[path[-1]])}"
+    around = len(path) - 1
+    known = {place[around] for place in (*_PLACES, *_GONE) if len(place) > around and place[:around] == path[:-1]}
+    return suggest(path[-1], known or keys.fields(_place(path[:-1])[1]))
+
+
+def _known(draft: Draft, value: Any, kind: Any, path: Path) -> Any:
+    """`value` as it is said here, without keys that sections in lists do not have."""
+    value = translated(draft, value, kind, path)
     if isinstance(value, list):
-        return [_known(item, keys.step(kind, at), (*path, at), notes) for at, item in enumerate(value)]
+        return [_known(draft, item, keys.step(kind, at), (*path, at)) for at, item in enumerate(value)]
     if not isinstance(value, Mapping) or not keys.fields(kind):
         return value
     kept = {}
     for key, inner in value.items():
         here, below = (*path, str(key)), keys.step(kind, key)
         if below is None:
-            notes.append(f"{dotted(here)}: is left out, there is no such key; {suggest(str(key), keys.fields(kind))}")
+            draft.note(here, f"is left out, there is no such key; {suggest(str(key), keys.fields(kind))}")
         elif inner is not None:
-            kept[str(key)] = _known(inner, below, here, notes)
-    return kept
+            kept[str(key)] = _known(draft, inner, below, here)
+    return {key: inner for key, inner in kept.items() if inner is not None}
 
 
 # -- variables -------------------------------------------------------------------------------------------
 
 
-def _variables(environ: Mapping[str, str], tree: Tree, notes: list[str]) -> None:
+def _variables(environ: Mapping[str, str], draft: Draft) -> None:
+    """Empty ones say nothing, as there."""
     known = dict(_names())
     gone = {_name(path): why for path, why in _GONE.items()}
-    problems = Problems({})
-    for name in sorted(name for name in environ if name.startswith(PREFIX)):
+    for name in sorted(name for name in environ if name.startswith(PREFIX) and environ[name].strip()):
         reason = next((why for head, why in gone.items() if name == head or name.startswith(f"{head}_")), "")
         if reason:
-            notes.append(f"{name}: has no counterpart: {reason}")
+            draft.note((), f"has no counterpart: {reason}", name)
         elif name not in known:
-            notes.append(f"{name}: is left out, there is no such setting")
+            near = suggest(name, known)
+            draft.note((), f"is left out, there is no such setting{f'; {near}' if near.startswith('did') else ''}", name)
         else:
-            path, kind = known[name]
-            tree.assign(path, _typed(env.understood(environ[name], kind, path, name, problems), kind), "")
-    notes += problems.lines
+            _variable(draft, name, environ[name], *known[name])
+
+
+def _variable(draft: Draft, name: str, text: str, old: Path, kind: Any) -> None:
+    if not text.isascii() and text != text.encode(errors="replace").decode():
+        raise ConfigError([f"{name}: is not UTF-8 text; set it anew"])
+    problems = Problems({})
+    value = _typed(env.understood(text, kind, old, name, problems), kind)
+    if problems.lines:
+        draft.note((), f"{problems.lines[0].removeprefix(f'{name}: {dotted(old)}: ')}; is left out", name)
+        return
+    with draft.reading(name):
+        draft.put(_place(old)[0], _known(draft, value, kind, old), old)
 
 
 def _names() -> Iterator[tuple[str, tuple[Path, Any]]]:
-    """Every variable with the key that it means here, and the type of that."""
-    for place, (target, kind) in _PLACES.items():
+    """Every variable with the key that it means there, and the type of that."""
+    for place, (_, kind) in _PLACES.items():
         if not keys.fields(kind):
-            yield _name(place), (target, kind)
+            yield _name(place), (place, kind)
         for leaf, inner in keys.leaves(kind):
-            if place != ("gitlab",) or leaf[0] not in _MOVED:
-                yield _name((*place, *leaf)), ((*target, *leaf), inner)
+            yield _name((*place, *leaf)), ((*place, *leaf), inner)
 
 
 def _name(path: Path) -> str:
@@ -179,49 +221,37 @@ def _typed(value: object, kind: Any) -> object:
 # -- what means something else here ----------------------------------------------------------------------
 
 
-def _adapt(tree: Tree, notes: list[str]) -> None:
-    """Keys with the same name that are not quite the same."""
-    level = tree.get(("log", "level"))
-    if level is not None:
-        try:
-            tree.assign(("log", "level"), LogSection.model_validate({"level": level}).level, "")
-        except ValidationError:
-            notes.append("log.level: is no level; use debug, info, warning, error or critical")
-    _adapt_connection(tree, notes)
-    _adapt_webhook(tree, notes)
-    for name in NOT_BUILT:
-        if _is_on(tree, name):
-            notes.append(f"collectors.{name}: is taken over, but this version of cipush does not collect it yet")
-
-
-def _is_on(tree: Tree, collector: str) -> bool:
-    """Whether a collector that the input names is asked for."""
-    given = tree.get((*SOURCE, "collectors", collector))
-    if not isinstance(given, dict):
-        return False
-    default = keys.step(CollectorsOptions, collector).model_fields["enabled"].default
-    return given.get("enabled", default) not in (False, "false")
-
-
-def _adapt_connection(tree: Tree, notes: list[str]) -> None:
-    given = tree.get(SOURCE) or {}
+def _complete(draft: Draft) -> None:
+    """What has to be there, or must not be, for the rest to be valid."""
+    given = draft.tree.get(SOURCE) or {}
     if (given.get("projects") or given.get("wildcards")) and not (given.get("token") or given.get("token_file")):
         variable = env.name_of((*SOURCE, "token"))
-        tree.assign((*SOURCE, "token"), PLACEHOLDER, "")
-        notes.append(f"gitlab.token: is empty; replace {PLACEHOLDER}, or set token_file instead, or {variable}")
-    if str(given.get("url", "")).startswith("http://"):
+        draft.tree.assign((*SOURCE, "token"), PLACEHOLDER, "")
+        draft.note(
+            ("gitlab", "token"),
+            f"is empty; put it where the words stand in its place now, or set token_file instead, or {variable}",
+        )
+    if str(given.get("url", "")).lower().startswith("http://"):
         for key, nothing in (("enable_tls_verify", True), ("ca_cert_path", "")):
             if given.get(key, nothing) != nothing:
-                del tree.data["sources"]["gitlab"][key]
-                notes.append(f"gitlab.{key}: is left out, it does nothing without https:// in gitlab.url")
+                del given[key]
+                draft.note(("gitlab", key), "is left out, it does nothing without https:// in gitlab.url")
+    for path, value in DEFAULTS.items():
+        if draft.tree.get(path) is None and (len(path) == 2 or draft.tree.get(path[:-1])):
+            draft.tree.assign(path, value, "")
 
 
-def _adapt_webhook(tree: Tree, notes: list[str]) -> None:
-    webhook = tree.get((*SOURCE, "webhook"))
-    if not isinstance(webhook, dict):
+def _tell(draft: Draft, sections: Mapping[Path, Any]) -> None:
+    """What has to be done elsewhere, or does nothing yet."""
+    options, given = sections.get(SOURCE), draft.tree.get(SOURCE) or {}
+    if options is None:
         return
-    webhook.setdefault("enabled", False)
-    if webhook["enabled"] not in (False, "false"):
-        notes.append("server.webhook: GitLab has to send to /webhook/gitlab")
-        if not webhook.get("secret_token"):
-            notes.append("server.webhook.secret_token: is empty; without one no deliveries are taken, set the same in GitLab")
+    if "webhook" in given and options.webhook.enabled:
+        draft.note(("server", "webhook"), "GitLab has to send to /webhook/gitlab")
+        if not options.webhook.secret_token:
+            draft.note(
+                ("server", "webhook", "secret_token"), "is empty; without one no deliveries are taken, set the same in GitLab"
+            )
+    for name in NOT_BUILT:
+        if name in given.get("collectors", {}) and getattr(options.collectors, name).enabled:
+            draft.note(("collectors", name), "is taken over, but this version of cipush does not collect it yet")

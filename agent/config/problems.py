@@ -41,6 +41,8 @@ class Problems:
 
     def __init__(self, origins: Mapping[Path, str]) -> None:
         self.lines: list[str] = []
+        self.found: list[tuple[Path, str]] = []
+        """(key, what is wrong with it) of those that are about a key."""
         self._origins = origins
 
     def add(self, where: str, text: str) -> None:
@@ -51,6 +53,7 @@ class Problems:
 
     def at(self, path: Path, text: str) -> None:
         """One problem with the key at `path`."""
+        self.found.append((path, redact(text)))
         self.add(self.origin(path), f"{dotted(path)}: {text}")
 
     def in_order(self) -> list[str]:
