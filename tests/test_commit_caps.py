@@ -74,10 +74,10 @@ async def count(rig: Rig, family: Family, own: Sequence[tuple[str, ...]], name: 
     await rig.count(*(Observation(f"{name}{number}", (Increment(family, each, 1),)) for number, each in enumerate(own)))
 
 
-def show(rig: Rig, updates: Sequence[tuple[Family, tuple[str, ...]]], scope: str = "1") -> None:
-    """These gauges and no others of the scope."""
+def show(rig: Rig, updates: Sequence[tuple[Family, tuple[str, ...]]]) -> None:
+    """These gauges and no others."""
     now = rig.wall()
-    rig.store.apply(rig.feed, Collected([Update(family, own, 1.0, now, scope) for family, own in updates], [scope]), now)
+    rig.store.apply(rig.feed, Collected([Update(family, own, 1.0, now, "1") for family, own in updates], ["1"]), now)
 
 
 def jobs(*numbers: int, status: str = "success") -> list[tuple[Family, tuple[str, ...]]]:
@@ -229,3 +229,15 @@ async def test_people_are_told_which_projects_are_over_their_cap_for_as_long_as_
         (said,) = rig.feed.caps.remarks(rig.wall())
         assert (before, rig.feed.caps.remarks(rig.wall() + 3601)) == ([], [])
         assert said.startswith("max_series_per_project: more series than 3 in acme/other and 1 more; ")
+
+
+async def test_gauges_do_not_take_the_place_of_what_is_being_written() -> None:
+    async with committing(Rig(limits={"max_series_per_project": 3})) as rig, anyio.create_task_group() as callers:
+        callers.start_soon(
+            count, rig, GITLAB.job_run_count, [(PROJECT, "main", "test", "build"), (PROJECT, "main", "test", "lint")]
+        )
+        await anyio.sleep(outage.THREAD_SECONDS / 2)
+        show(rig, jobs(0, 1, 2))
+        await anyio.sleep(1)
+
+        assert (rig.feed.caps.by_project[PROJECT], len(shown(rig))) == (3, 1)

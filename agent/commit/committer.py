@@ -228,6 +228,7 @@ class Committer:
                 self.problem = ""
                 self._transition.recovered("ledger", "the ledger takes what is counted again")
             await self._take_over([caller for caller, _ in items], committed)
+        self._resolver.end()
         for caller in callers:
             caller.done.set()
 

@@ -26,17 +26,16 @@ class _Resolved(NamedTuple):
 
 
 class Resolver:
-    """Looks at the store, and keeps what a batch adds to from ending meanwhile. One batch at a time: `begin` before each."""
+    """Looks at the store, and keeps what a batch adds to from ending meanwhile. One batch at a time: `begin`, then `end` each."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._shapes: dict[tuple[Feed, Family], Shape] = {}
         self.families: dict[tuple[Feed, Shape], Family] = {}
         """The reverse of what was asked for so far."""
-        self._coming: dict[Feed, Counter[str]] = {}
-        """Series that this batch brings to each feed, by the project against whose cap they count; "" = in all."""
         self._now = 0.0
         self._new: set[tuple[Feed, Series]] = set()
+        """Series that this batch brings."""
         self._found: dict[tuple[Feed, Family, tuple[str, ...]], _Resolved] = {}
         """What this batch has added to so far: much of it is added to again and again."""
         self.out: set[tuple[Feed, Series]] = set()
@@ -45,9 +44,13 @@ class Resolver:
         """Observations that went into an overflow, by source; whoever counts them takes them away."""
 
     def begin(self, now: float) -> None:
-        """The last batch is in the store, or failed; `now` in seconds since the epoch."""
+        """A batch comes; `now` in seconds since the epoch."""
         self._now = now
-        self._coming.clear()
+
+    def end(self) -> None:
+        """It is in the store, or failed."""
+        for feed in {feed for feed, _ in self._new}:
+            feed.caps.coming.clear()
         self._new.clear()
         self._found.clear()
 
@@ -82,10 +85,9 @@ class Resolver:
 
     def _resolve(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> _Resolved:
         """Which series it is, folded or not, and whether the store has it."""
-        width, coming = _width(family), self._coming.setdefault(feed, Counter())
-        is_folded = False
+        width, is_folded = _width(family), False
         live = self._touch(feed, family, labels)
-        if not live and family.wide and (excess := feed.caps.excess(family, labels, width, coming)):
+        if not live and family.wide and (excess := feed.caps.excess(family, labels, width)):
             feed.caps.say(excess, family, labels, self._now)
             labels = folded(family, labels)
             live = self._touch(feed, family, labels)
@@ -93,9 +95,7 @@ class Resolver:
         series = (feed, (family, labels))
         if not live and series not in self._new:
             self._new.add(series)
-            coming[""] += width
-            if project := feed.caps.project(family, labels):
-                coming[project] += width
+            feed.caps.come(family, labels, width)
         born = not live and not (series in self.out and self._refuses(feed, width))
         return _Resolved(SeriesId(feed.name, self.shape(feed, family), labels), born, is_folded)
 

@@ -7,7 +7,6 @@ histograms fold into a series in which these labels say `overflow`, and gauges a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
 from agent.model import Family
 
@@ -41,6 +40,8 @@ class Caps:
         """Live series of the source; a histogram row counts as the series it is sent as."""
         self.by_project: Counter[str] = Counter()
         """Of these, those with values of their own in wide labels, by project; where projects have a cap."""
+        self.coming: Counter[str] = Counter()
+        """What the ledger is being told of and the store does not have yet, by project; "" = in all."""
         self._said: dict[str, float] = {}
         """Project -> when a series of it was last folded or left out because of its cap; "" = because of the source's."""
 
@@ -59,14 +60,19 @@ class Caps:
             if not self.by_project[project]:
                 del self.by_project[project]
 
-    def excess(self, family: Family, labels: tuple[str, ...], width: int, coming: Mapping[str, int] | None = None) -> str:
-        """Which cap a series would exceed, or "". `coming`: series that come as well, by project; "" = in all."""
-        more = coming or {}
+    def come(self, family: Family, labels: tuple[str, ...], width: int) -> None:
+        """A series is about to be born; whoever says so empties `coming` when it is."""
+        self.coming[""] += width
+        if project := self.project(family, labels):
+            self.coming[project] += width
+
+    def excess(self, family: Family, labels: tuple[str, ...], width: int) -> str:
+        """Which cap a series would exceed, or ""."""
         most = self.max_series * ROOM if family.wide else self.max_series
-        if self.max_series and self.series + more.get("", 0) + width > most:
+        if self.max_series and self.series + self.coming[""] + width > most:
             return SOURCE_LIMIT
         project = self.project(family, labels)
-        if project and self.by_project[project] + more.get(project, 0) + width > self.max_series_per_project:
+        if project and self.by_project[project] + self.coming[project] + width > self.max_series_per_project:
             return PROJECT_LIMIT
         return ""
 
