@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 from trio.testing import MockClock
 
 from agent.errors import CollectError
 from agent.model import Collected, Observation
-from agent.sources.gitlab.cases import MAX_TRIES, Cases
+from agent.sources.gitlab.cases import Cases
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import ProjectOptions
 from agent.sources.gitlab.reports import CaseReader
+from agent.sources.gitlab.waiting import ASKING_SECONDS, LOOKS, MAX_TRIES
 from tests.gitlab_rest import NOW, SHOP, GitLab, Json, options
 
 pytestmark = pytest.mark.anyio
@@ -37,17 +39,20 @@ class World:
         self.gitlab = GitLab()
         self.gitlab.more["/projects/7/pipelines/1/test_report"] = CASES
         self.newest = {1}
+        self.now = float(NOW)
         self.known = {7: (SHOP, ProjectOptions())}
-        self.cases = Cases(CaseReader(self.gitlab, 4), "h", options(**keys), families(options(**keys)), self)
+        self.cases = Cases(CaseReader(self.gitlab), "h", options(**keys), families(options(**keys)), self)
 
     def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
         return pipeline.id in self.newest
 
     async def take(self, *pipelines: Pipeline, counted: tuple[str, ...] = (KEY,)) -> list[Observation]:
-        return await self.cases.take({SHOP: pipelines} if pipelines else {}, counted, self.known)
+        """What a poll counts, a minute after the one before."""
+        self.now += 60
+        return await self.cases.take({SHOP: pipelines} if pipelines else {}, counted, self.known, self.now)
 
-    def present(self) -> Collected:
-        return self.cases.present(self.known, NOW)
+    def present(self, cursor: object = None) -> Collected:
+        return self.cases.present(cursor, self.known, NOW)
 
 
 def shown(found: Collected) -> list[tuple[tuple[str, ...], object]]:
@@ -69,8 +74,9 @@ async def test_a_ref_without_a_name_of_its_own_has_its_class() -> None:
 
 
 @pytest.mark.parametrize(("status", "counted"), [("running", (KEY,)), ("success", ())])
-async def test_what_does_not_count_is_not_asked_for(status: str, counted: tuple[str, ...]) -> None:
+async def test_what_does_not_count_and_is_not_shown_is_not_asked_for(status: str, counted: tuple[str, ...]) -> None:
     world = World()
+    world.newest = set()
 
     assert await world.take(pipeline(status=status), counted=counted) == []
     assert world.gitlab.asked == []
@@ -83,26 +89,38 @@ async def test_a_pipeline_without_cases_counts_for_nothing() -> None:
     assert await world.take(pipeline()) == []
 
 
-async def test_a_report_that_cannot_be_read_is_read_at_the_next_poll() -> None:
+async def test_a_report_that_cannot_be_read_is_read_at_a_later_poll() -> None:
     world = World()
     world.gitlab.more["/projects/7/pipelines/1/test_report"] = CollectError("status", "HTTP 502")
     first = await world.take(pipeline())
+    said = world.cases.problems(world.known)
     world.gitlab.more["/projects/7/pipelines/1/test_report"] = CASES
     second = await world.take()
 
     assert (first, [one.key for one in second]) == ([], [f"{KEY}:cases"])
+    assert said == ["project acme/shop, test reports: HTTP 502"]
+    assert world.cases.problems(world.known) == []
+    assert world.cases.errors == {("test_reports", "status"): 1}
     assert await world.take() == []
 
 
-@pytest.mark.parametrize(("kind", "tries"), [("status", MAX_TRIES + 1), ("missing", 1), ("forbidden", 1)])
-async def test_a_report_is_not_asked_for_forever(kind: str, tries: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "tries", "errors"),
+    [
+        ("status", MAX_TRIES, {"status": MAX_TRIES, "given_up": 1}),
+        ("missing", 1, {"missing": 1}),
+        ("forbidden", 2, {"forbidden": 2}),
+    ],
+)
+async def test_a_report_is_not_asked_for_forever(kind: str, tries: int, errors: dict[str, int]) -> None:
     world = World()
     world.gitlab.more["/projects/7/pipelines/1/test_report"] = CollectError(kind, "no")
     await world.take(pipeline())
-    for _ in range(20):
+    for _ in range(12 * 60 - 1):
         await world.take()
 
     assert len(world.gitlab.asked) == tries
+    assert world.cases.errors == {("test_reports", word): count for word, count in errors.items()}
 
 
 async def test_the_newest_pipeline_of_a_ref_shows_its_cases() -> None:
@@ -149,9 +167,10 @@ async def test_a_renamed_project_shows_its_cases_under_its_new_name() -> None:
 async def test_a_project_that_is_read_no_more_shows_nothing() -> None:
     world = World()
     await world.take(pipeline())
+    first = world.present()
     world.known = {}
 
-    assert world.present() == Collected([], [])
+    assert world.present(first.cursor) == Collected([], ["cases:7"], unchanged=[], cursor=2)
 
 
 async def test_by_class_only_the_default_branch_has_a_ref_of_its_own() -> None:
@@ -159,3 +178,64 @@ async def test_by_class_only_the_default_branch_has_a_ref_of_its_own() -> None:
     [found] = await world.take(pipeline())
 
     assert found.increments[0].labels[1] == "default"
+
+
+async def test_after_a_start_the_cases_of_what_is_shown_are_read_once_and_not_counted() -> None:
+    world = World()
+    found = [await world.take(pipeline(), counted=()) for _ in range(3)]
+
+    assert found == [[], [], []]
+    assert len(world.gitlab.asked) == 1
+    assert shown(world.present()) == [(("acme/shop", "main", "unit", "adds", "failed"), 1.0)]
+
+
+async def test_they_are_read_a_few_at_a_time_and_what_counts_is_read_first() -> None:
+    world = World(max_concurrent_requests=1)
+    numbers = range(1, 2 * LOOKS + 1)
+    world.newest = set(numbers)
+    world.gitlab.more |= {f"/projects/7/pipelines/{number}/test_report": CASES for number in (*numbers, 999)}
+    one = await world.take(*map(pipeline, numbers), pipeline(999), counted=("gitlab:h:pipeline:999",))
+    first = len(world.gitlab.asked)
+    await world.take()
+
+    assert [found.key for found in one] == ["gitlab:h:pipeline:999:cases"]
+    assert world.gitlab.asked[0][0] == "/projects/7/pipelines/999/test_report"
+    assert (first, len(world.gitlab.asked)) == (1 + LOOKS, 1 + 2 * LOOKS)
+
+
+async def test_only_projects_with_something_new_are_listed_again() -> None:
+    world = World()
+    await world.take(pipeline())
+    first = world.present()
+    second = world.present(first.cursor)
+    world.newest = set()
+    third = world.present(second.cursor)
+
+    assert (first.complete, first.unchanged) == (["cases:7"], [])
+    assert (second.updates, second.complete, second.unchanged) == ([], [], ["cases:7"])
+    assert (third.updates, third.complete, third.unchanged) == ([], ["cases:7"], [])
+
+
+async def test_what_a_commit_lost_is_read_again() -> None:
+    world = World()
+    await world.take(pipeline())
+    world.cases.settled(is_committed=False)
+
+    assert [one.key for one in await world.take()] == [f"{KEY}:cases"]
+    world.cases.settled(is_committed=True)
+    assert await world.take() == []
+
+
+async def test_reports_that_take_too_long_hold_up_nobody_and_come_later() -> None:
+    world = World()
+
+    class Slow(GitLab):
+        async def get(self, path: str, params: Any = None) -> Any:
+            await anyio.sleep(3600)
+
+    cases = Cases(CaseReader(Slow()), "h", options(), families(options()), world)
+    begun = anyio.current_time()
+
+    assert await cases.take({SHOP: [pipeline()]}, {KEY}, world.known, NOW) == []
+    assert anyio.current_time() - begun == ASKING_SECONDS
+    assert cases.errors == {("test_reports", "timeout"): 1}

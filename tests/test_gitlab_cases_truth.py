@@ -38,3 +38,17 @@ async def test_every_case_of_every_pipeline_counts_once() -> None:
     assert len(cases) > 20
     assert not [line for line in differences(observer.tally, whole) if "test_case" in line]  # type: ignore[arg-type]
     assert set(observer.shown("test_case_status").values()) == {1.0}
+
+
+async def test_after_a_restart_the_cases_are_shown_again_and_nothing_counts_twice() -> None:
+    world = build(5, projects=4, pipelines=16, seconds=3600, haste=3.0)
+    observer = Observer(world, OPTIONS, step=600)
+    await observer.watch(world.end + 3600)
+    before, total = observer.shown("test_case_status"), dict(observer.tally.histograms)
+    observer.gauges.clear()
+    observer._begin()
+    await observer.watch(observer.now + 1800)
+
+    assert len(before) > 10
+    assert observer.shown("test_case_status") == before
+    assert dict(observer.tally.histograms) == total

@@ -7,6 +7,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.errors import CollectError
+from agent.sources.gitlab.objects import Report
 from tests.gitlab_api import NOW, Instance, child, known, moment, pipeline, project, reader
 
 pytestmark = pytest.mark.anyio
@@ -162,6 +163,7 @@ async def test_reports_are_read_where_there_are_any() -> None:
     found = await reader(instance).reports({known(1): [7, 8, 9, 10]})
 
     assert list(found) == [7]
+    assert isinstance(found[7], Report)
     assert (found[7].totals.seconds, found[7].totals.total, found[7].suites[0][0], found[7].suites[0][1].success) == (
         2.5,
         3,

@@ -24,7 +24,7 @@ class Api:
 
     together = 10
 
-    async def changed(self, projects: object, after: int) -> Found:
+    async def changed(self, projects: object, after: int, before: int = 0) -> Found:
         self.asked += 1
         if self.kind:
             raise CollectError(self.kind, "no")

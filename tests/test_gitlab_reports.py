@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from agent.errors import CollectError
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.reports import MAX_CASES, Case, CaseReader, observed, shown
 from tests.gitlab_rest import GitLab, Json, options
@@ -35,9 +34,8 @@ async def read(found: object) -> tuple[tuple[Case, ...], int]:
     """The cases of a report, and how many could not be read."""
     gitlab = GitLab()
     gitlab.more[PATH] = found
-    reader = CaseReader(gitlab, 4)
-    [cases] = await reader.read([(7, 1)])
-    assert not isinstance(cases, CollectError)
+    reader = CaseReader(gitlab)
+    cases = await reader.one(7, 1)
     return cases, reader.malformed["test_case"]
 
 
@@ -84,20 +82,7 @@ async def test_too_many_cases_are_cut() -> None:
 
 @pytest.mark.anyio
 async def test_long_names_are_cut() -> None:
-    assert len((await read(report(case("x" * 10_000))))[0][0].name) == 250
-
-
-@pytest.mark.anyio
-async def test_a_report_that_cannot_be_read_is_an_error_of_its_own() -> None:
-    gitlab = GitLab()
-    gitlab.more[PATH] = CollectError("status", "HTTP 500")
-    gitlab.more["/projects/7/pipelines/2/test_report"] = report(case())
-
-    broken, good = await CaseReader(gitlab, 4).read([(7, 1), (7, 2)])
-
-    assert isinstance(broken, CollectError)
-    assert not isinstance(good, CollectError)
-    assert len(good) == 1
+    assert len((await read(report(case("x" * 10_000))))[0][0].name) == 255
 
 
 def test_the_cases_of_a_pipeline_count_together_and_once() -> None:

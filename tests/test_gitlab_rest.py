@@ -6,7 +6,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.errors import CollectError
-from agent.sources.gitlab.objects import Project, Upstream
+from agent.sources.gitlab.objects import Project, Report, Totals, Upstream
 from agent.sources.gitlab.rest import RestReader
 from tests.gitlab_rest import NOW, SHOP, GitLab, Run, job, moment, options
 
@@ -330,9 +330,10 @@ async def test_test_reports_are_read_in_summary_and_empty_ones_left_out() -> Non
 
     found = await RestReader(GitLab(Run(1, report=report), Run(2, report=empty)), options()).reports({SHOP: [1, 2, 3]})
 
-    assert list(found) == [1]
-    assert found[1].totals == (2.5, 3, 1, 1, 1, 0)
-    assert found[1].suites == (("unit", (2.5, 3, 1, 1, 1, 0)),)
+    missing = found.pop(3)
+    assert isinstance(missing, CollectError)
+    assert missing.kind == "missing"
+    assert found == {1: Report(Totals(2.5, 3, 1, 1, 1, 0), (("unit", Totals(2.5, 3, 1, 1, 1, 0)),))}
 
 
 async def test_a_job_that_was_allowed_to_fail_has_a_status_of_its_own() -> None:

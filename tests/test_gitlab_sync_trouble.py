@@ -11,7 +11,7 @@ from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.asking import ALONE_SECONDS
 from agent.sources.gitlab.memory import MAX_TRIES
-from agent.sources.gitlab.objects import Project
+from agent.sources.gitlab.objects import Project, Report
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.survey import HEADS_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
@@ -254,3 +254,27 @@ async def test_a_pipeline_that_cannot_be_asked_for_by_its_number_is_told_and_cou
 
     assert rig.problem == "project team/p2: no"
     assert rig.survey.errors == {("pipelines", "status"): 1}
+
+
+@pytest.mark.parametrize("kind", ["auth", "rate_limit", "status"])
+async def test_test_reports_that_cannot_be_had_keep_nothing_from_being_counted(
+    wall: Clock, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async def reports(wanted: object) -> dict[int, Report | CollectError]:
+        raise CollectError(kind, "no")
+
+    rig = Rig(wall, collectors={"test_reports": {"enabled": True}})
+    rig.server.add(1)
+    monkeypatch.setattr(rig.server, "reports", reports)
+    await rig.poll_all()
+    wall.now += 60
+    rig.server.put(1, pipeline(11, updated=START + 20))
+    counted = await rig.poll_all()
+    said = rig.problem
+    wall.now += 30
+    await rig.poll_all()
+
+    assert counted == ["pipeline:11"]
+    assert "test reports: no" in said
+    assert rig.problem == said  # as long as it is so
+    assert rig.sync.errors == {("test_reports", kind): 1}

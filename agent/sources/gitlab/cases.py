@@ -1,30 +1,30 @@
 """Test cases, from the end of a pipeline to series: counted once a pipeline, and shown for the refs that are shown.
 
 A pipeline's report is asked for when the engine has counted the pipeline. One that cannot be had is asked for again at
-the next polls, a few times, for as long as the agent runs.
+later polls, a few times, for as long as the agent runs. After a start those of the refs that are shown are read once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
+
+import anyio
 
 from agent.errors import CollectError
 from agent.model import Collected, Observation, Update
+from agent.sources.gitlab.asking import FOR_ALL, spread
 from agent.sources.gitlab.families import Families
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.refs import Rules, ref_name
 from agent.sources.gitlab.reports import Case, CaseReader, observed, shown
+from agent.sources.gitlab.waiting import ASKING_SECONDS, Known, Question, Waiting
 
-MAX_TRIES = 5
-MAX_LATE = 1000
-"""Pipelines whose reports are still to be had."""
 MAX_SHOWN = 5000
 """Pipelines whose cases are kept for being shown; those that are no newest of a ref any more leave at every look."""
 SCOPE = "cases:"
-
-Known = Mapping[int, tuple[Project, ProjectOptions]]
 
 
 class Engine(Protocol):
@@ -33,14 +33,6 @@ class Engine(Protocol):
     def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
         """Whether a pipeline is the newest of a ref whose state is shown."""
         ...
-
-
-class _Asked(NamedTuple):
-    """A report that is to be read."""
-
-    project_id: int
-    pipeline: Pipeline
-    tries: int = 0
 
 
 class _Shown(NamedTuple):
@@ -58,64 +50,136 @@ class Cases:
         self._reader = reader
         self._host = host
         self._by_class = options.labels.ref == "class"
+        self._at_once = options.max_concurrent_requests
         self._families = families
         self._engine = engine
-        self._late: dict[int, _Asked] = {}
         self._shown: dict[int, _Shown] = {}
         """By pipeline id."""
+        self._known: dict[int, tuple[Project, ProjectOptions]] = {}
+        """By id of a project of those: as it was at the last look."""
+        self._versions: dict[int, int] = {}
+        """By project id: when what is shown of it changed last, counted in changes."""
+        self._version = 0
         self.malformed = reader.malformed
         """Cases that could not be read."""
+        self.errors: Counter[tuple[str, str]] = Counter()
+        """What could not be read, by (collector, kind)."""
+        self._waiting = Waiting(self.errors)
 
-    async def take(self, read: Mapping[Project, Sequence[Pipeline]], counted: Collection[str], known: Known) -> list[Observation]:
+    async def take(
+        self, read: Mapping[Project, Sequence[Pipeline]], counted: Collection[str], known: Known, now: float
+    ) -> list[Observation]:
         """The cases of the pipelines in `read` that are `counted`, which are the keys of the engine's observations.
 
-        `known`: the projects as they are now. What cannot be read now is no error, and comes with a later call.
+        Those of the others are only shown, where their pipeline is and they are not known. `known`: the projects as they
+        are now. What cannot be read now is no error, and comes with a later call.
         """
-        asked = list(self._late.values())
-        self._late = {}
         for project, pipelines in read.items():
-            ended = (one for one in pipelines if one.is_final and self._key(one) in counted)
-            asked += [_Asked(project.id, pipeline) for pipeline in ended]
-        asked = [one for one in asked if one.project_id in known]
+            for pipeline in pipelines:
+                counts = self._key(pipeline) in counted
+                if pipeline.is_final and (counts or self._is_new(project.id, pipeline)):
+                    self._waiting.put(Question(project.id, pipeline, counts))
+        self._waiting.keep(known, lambda one: one.counts or self._engine.is_shown(one.project_id, one.pipeline))
+        return await self._ask(known, now)
+
+    def settled(self, *, is_committed: bool) -> None:
+        """What was taken until now is committed, or lost: then it is read again."""
+        self._waiting.settled(is_committed=is_committed)
+
+    def problems(self, known: Known) -> list[str]:
+        """What could not be read, one line for each project."""
+        return list(self._waiting.problems(known))
+
+    def present(self, cursor: object, known: Known, now: float) -> Collected:
+        """The status of each case in the newest pipeline of each ref that is shown, of projects that changed since `cursor`.
+
+        `now` in seconds since the epoch.
+        """
+        self._look(known)
+        since = cursor if isinstance(cursor, int) else 0
+        listed = {number for number, version in self._versions.items() if version > since}
+        updates = [update for one in self._shown.values() if one.project_id in listed for update in self._updates(one, now)]
+        unchanged = {one.project_id for one in self._shown.values()} - listed
+        return Collected(
+            updates,
+            [f"{SCOPE}{number}" for number in sorted(listed)],
+            unchanged=[f"{SCOPE}{number}" for number in sorted(unchanged)],
+            cursor=self._version,
+        )
+
+    async def _ask(self, known: Known, now: float) -> list[Observation]:
+        """As many as there is time for."""
         found: list[Observation] = []
-        answers = await self._reader.read([(one.project_id, one.pipeline.id) for one in asked])
-        for one, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, CollectError):
-                self._again(one, answer)
-            elif answer:
-                found.append(self._counted(one, answer, *known[one.project_id]))
+        begun: dict[int, tuple[Question, float]] = {}
+
+        async def ask(question: Question) -> None:
+            begun[question.pipeline.id] = question, anyio.current_time()
+            try:
+                cases = await self._reader.one(question.project_id, question.pipeline.id)
+            except CollectError as error:
+                del begun[question.pipeline.id]
+                self._waiting.failed(question, error, now)
+                if error.kind in FOR_ALL:
+                    raise
+                return
+            del begun[question.pipeline.id]
+            self._waiting.answered(question)
+            found.extend(self._counted(question, cases, *known[question.project_id]))
+
+        with anyio.move_on_after(ASKING_SECONDS):
+            await spread(self._waiting.due(now), ask, self._at_once)
+        for question, since in begun.values():  # what was cut off
+            if anyio.current_time() - since > ASKING_SECONDS / 2:
+                self._waiting.failed(question, CollectError("timeout", f"no answer within {ASKING_SECONDS / 2:g} s"), now)
         return found
 
-    def present(self, known: Known, now: float) -> Collected:
-        """The status of each case in the newest pipeline of each ref that is shown; `now` in seconds since the epoch."""
-        self._shown = {
-            number: one
-            for number, one in self._shown.items()
-            if one.project_id in known and self._engine.is_shown(one.project_id, one.pipeline)
-        }
-        updates: list[Update] = []
-        for one in self._shown.values():
-            project, rules = known[one.project_id]
-            scope, own = f"{SCOPE}{project.id}", Rules(rules, by_class=self._by_class)
-            name = ref_name(one.pipeline.kind, one.pipeline.ref, one.pipeline.merge_request)
-            label = own.shown(one.pipeline.kind, name, project.default_branch)
-            samples = shown(self._families, project.path, label, one.cases, is_sparse=own.is_sparse)
-            updates += [Update(family, labels, value, now, scope) for family, labels, value in samples]
-        return Collected(updates, [f"{SCOPE}{number}" for number in known])
-
-    def _counted(self, one: _Asked, cases: tuple[Case, ...], project: Project, rules: ProjectOptions) -> Observation:
-        pipeline = one.pipeline
+    def _counted(
+        self, question: Question, cases: tuple[Case, ...], project: Project, rules: ProjectOptions
+    ) -> Iterator[Observation]:
+        """Show what there is, and count it where it is to count."""
+        pipeline = question.pipeline
         if self._engine.is_shown(project.id, pipeline):
+            self._shown.pop(pipeline.id, None)
             self._shown[pipeline.id] = _Shown(project.id, pipeline, cases)
+            self._touch(project.id)
             if len(self._shown) > MAX_SHOWN:
-                del self._shown[next(iter(self._shown))]
-        ref = Rules(rules, by_class=self._by_class).label(pipeline.kind, pipeline.ref, project.default_branch)
-        return observed(self._key(pipeline), self._families, project.path, ref, cases)
+                self._hide(next(iter(self._shown)))
+        if question.counts and cases:
+            ref = Rules(rules, by_class=self._by_class).label(pipeline.kind, pipeline.ref, project.default_branch)
+            yield observed(self._key(pipeline), self._families, project.path, ref, cases)
 
-    def _again(self, one: _Asked, error: CollectError) -> None:
-        """Ask once more later, unless that is of no use."""
-        if error.kind not in ("missing", "forbidden") and one.tries < MAX_TRIES and len(self._late) < MAX_LATE:
-            self._late[one.pipeline.id] = one._replace(tries=one.tries + 1)
+    # -- what is shown ---------------------------------------------------------------------------------
+
+    def _is_new(self, project_id: int, pipeline: Pipeline) -> bool:
+        """Whether it is shown and its cases are not known as they are now."""
+        held = self._shown.get(pipeline.id)
+        return (held is None or held.pipeline.updated != pipeline.updated) and self._engine.is_shown(project_id, pipeline)
+
+    def _look(self, known: Known) -> None:
+        """What is not shown any more, and which projects have other names or rules."""
+        for number, one in list(self._shown.items()):
+            if one.project_id not in known or not self._engine.is_shown(one.project_id, one.pipeline):
+                self._hide(number)
+        now = {one.project_id: known[one.project_id] for one in self._shown.values()}
+        for number in now.keys() & self._known.keys():
+            if self._known[number] != now[number]:
+                self._touch(number)
+        self._known = now
+
+    def _hide(self, number: int) -> None:
+        self._touch(self._shown.pop(number).project_id)
+
+    def _touch(self, project_id: int) -> None:
+        self._version += 1
+        self._versions[project_id] = self._version
+
+    def _updates(self, one: _Shown, now: float) -> Iterator[Update]:
+        project, rules = self._known[one.project_id]
+        own = Rules(rules, by_class=self._by_class)
+        name = ref_name(one.pipeline.kind, one.pipeline.ref, one.pipeline.merge_request)
+        label = own.shown(one.pipeline.kind, name, project.default_branch)
+        for family, labels, value in shown(self._families, project.path, label, one.cases, is_sparse=own.is_sparse):
+            yield Update(family, labels, value, now, f"{SCOPE}{project.id}")
 
     def _key(self, pipeline: Pipeline) -> str:
         return f"gitlab:{self._host}:pipeline:{pipeline.id}"

@@ -106,12 +106,15 @@ class GraphqlReader:
         """See `Reader`."""
         return await self._ask(lambda queries: self._listed(queries, projects, queries.recent()))
 
-    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
+    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report | CollectError]:
         """See `Reader`."""
         answers = await self._ask(lambda queries: read_named(self._api, wanted, queries.reports, self._at_once, REPORTS_AT_ONCE))
-        found = {}
+        found: dict[int, Report | CollectError] = {}
         for number, answer in answers.items():
-            if answer is None or isinstance(answer, CollectError) or not answer.get("testReportSummary"):
+            if isinstance(answer, CollectError):
+                found[number] = answer
+                continue
+            if answer is None or not answer.get("testReportSummary"):
                 continue
             try:
                 report = report_of(answer["testReportSummary"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.model import Note, Observation
-from agent.sources.gitlab.objects import Pipeline
+from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.progress import Progress
 
 AHEAD_SECONDS = 3600.0
@@ -130,6 +130,8 @@ class Gathered:
     observations: list[Observation] = field(default_factory=list)
     notes: dict[str, Note] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    read: dict[Project, list[Pipeline]] = field(default_factory=dict)
+    """Pipelines that were worked through."""
 
     def add(self, digest: Digest) -> None:
         """The engine made that of something."""

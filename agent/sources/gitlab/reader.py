@@ -62,6 +62,6 @@ class Reader(Protocol):
         """The newest pipelines of merge requests, and those that ended last, some dozens of each. Raises as `changed` does."""
         ...
 
-    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
+    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report | CollectError]:
         """Test reports in summary by pipeline id; those without one are left out. Raises CollectError as `changed` does."""
         ...

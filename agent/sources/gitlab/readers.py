@@ -71,7 +71,7 @@ class Either:
         """See `Reader`."""
         return await self._ask(lambda reader: reader.recent(projects))
 
-    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
+    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report | CollectError]:
         """See `Reader`."""
         return await self._ask(lambda reader: reader.reports(wanted))
 

@@ -6,12 +6,11 @@ https://docs.gitlab.com/api/pipelines/ ("test report"). GitLab parses every arti
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from agent.errors import CollectError
 from agent.model import Family, Increment, Observation
-from agent.sources.gitlab.asking import Api, spread
+from agent.sources.gitlab.asking import Api
 from agent.sources.gitlab.families import Families
 from agent.sources.gitlab.parsed import MAX_SUITES, Json, MalformedError, number, readable, text
 
@@ -34,17 +33,13 @@ class Case(NamedTuple):
 class CaseReader:
     """Asks for the test reports of pipelines. `malformed`: cases that could not be read, counted under `test_case`."""
 
-    def __init__(self, api: Api, at_once: int) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._at_once = at_once
         self.malformed: Counter[str] = Counter()
 
-    async def read(self, asked: Sequence[tuple[int, int]]) -> list[tuple[Case, ...] | CollectError]:
-        """The cases of pipelines, each given by its project's id and its own; () = there are none."""
-        return await spread(asked, self._one, self._at_once)
-
-    async def _one(self, asked: tuple[int, int]) -> tuple[Case, ...]:
-        data = (await self._api.get(f"/projects/{asked[0]}/pipelines/{asked[1]}/test_report", {})).data
+    async def one(self, project_id: int, pipeline_id: int) -> tuple[Case, ...]:
+        """The cases of a pipeline; () = there are none. Raises CollectError."""
+        data = (await self._api.get(f"/projects/{project_id}/pipelines/{pipeline_id}/test_report", {})).data
         suites = data.get("test_suites") if isinstance(data, dict) else None
         found: list[Case] = []
         for suite in suites[:MAX_SUITES] if isinstance(suites, list) else ():

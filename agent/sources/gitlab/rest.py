@@ -148,12 +148,12 @@ class RestReader:
         """
         return await self._shown(projects, self._heads.recent, alone=False)
 
-    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report]:
+    async def reports(self, wanted: Mapping[Project, Sequence[int]]) -> dict[int, Report | CollectError]:
         """Test reports in summary by pipeline id; those without one are left out. Raises CollectError."""
         asked = [(project, number) for project, numbers in wanted.items() for number in numbers]
         answers = await spread(asked, self._report, self._at_once)
         raise_if_all(answers)
-        return {number: answer for (_, number), answer in zip(asked, answers, strict=True) if isinstance(answer, Report)}
+        return {number: answer for (_, number), answer in zip(asked, answers, strict=True) if answer is not None}
 
     # -- lists -----------------------------------------------------------------------------------------
 

@@ -136,8 +136,7 @@ class GitlabSource:
         survey = Survey(reader, discovery, self._engine, options)
         reports, cases = options.collectors.test_reports, None
         if reports.enabled and reports.include_test_cases:
-            asker = CaseReader(api, options.max_concurrent_requests)
-            cases = Cases(asker, self._host, options, self._families, self._engine)
+            cases = Cases(CaseReader(api), self._host, options, self._families, self._engine)
         sync = Sync(self._name, reader, survey, self._engine, options, self._context, cases)
         environments = Environments(api, self._host, options, self._families, self._watched, clock)
         tiers = Tiers(api, options, clock)
@@ -179,11 +178,11 @@ class GitlabSource:
             raise CollectError("timeout", "it is not known yet which projects there are; see the poller pipelines")
         return await self._asking.environments.collect(cursor)
 
-    async def _collect_cases(self, _cursor: object) -> Collected:
+    async def _collect_cases(self, cursor: object) -> Collected:
         """What single test cases came to last."""
         assert self._asking is not None, "it is no poller without"
         cases, known = self._asking.cases, self._asking.survey.projects
-        return Collected() if cases is None else cases.present(known, self._context.clock())
+        return Collected() if cases is None else cases.present(cursor, known, self._context.clock())
 
     async def _collect_tiers(self, _cursor: object) -> Collected:
         """Tiers of namespaces, and which collectors are on."""
@@ -238,6 +237,7 @@ class GitlabSource:
         if asking is not None:
             for counted in (asking.discovery, asking.survey, asking.sync, asking.environments):
                 found.update(counted.errors)
+            found.update(asking.cases.errors if asking.cases else {})
         return found
 
 

@@ -25,6 +25,7 @@ from agent.sources.gitlab.objects import Job, Pipeline, Project
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.progress import Progress, progress_of
 from agent.sources.gitlab.reader import Reader
+from agent.sources.gitlab.summaries import Summaries
 from agent.sources.gitlab.survey import SINCE, Survey
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Sync:
         """Set once the first collect is over, whatever it came to."""
         self.errors: Counter[tuple[str, str]] = Counter()
         """What could not be read of single pipelines, by (collector, kind), since the agent's start."""
+        self._summaries = Summaries(reader, engine, self.errors) if options.collectors.test_reports.enabled else None
 
     @property
     def since(self) -> Mapping[int, int]:
@@ -100,10 +102,13 @@ class Sync:
             again = await self._portion(cursor, now, gathered)
             if len(gathered.observations) >= MAX_OBSERVATIONS or anyio.current_time() - begun > PORTION_SECONDS:
                 break
+        await self._aside(now, gathered)
         return self._collected(cursor, now, gathered, again=again)
 
     def _adopt(self, cursor: object, gathered: Gathered) -> None:
         """Go on where the cursor says; another than was returned last means that nothing since then is committed."""
+        if self._cases is not None:
+            self._cases.settled(is_committed=cursor == self._cursor)
         if cursor == self._cursor:
             return
         progress, problem = progress_of(cursor)
@@ -161,20 +166,16 @@ class Sync:
         except CollectError as error:
             for project, pipelines in wanted.items():
                 memory.todo[project.id] += reversed(pipelines)
-            if not gathered.observations and not gathered.notes:
+            if not (gathered.observations or gathered.notes or gathered.read):
                 self._cursor = cursor  # nothing has to be committed for what is in memory
                 raise
             gathered.problems.append(str(error))
             return False
-        before = len(gathered.observations)
         for project, pipelines in wanted.items():
             self._count(project, pipelines, jobs, now, gathered)
             if not memory.todo.get(project.id):
                 memory.reached(project.id)
-        await self._reports(wanted)
-        if self._cases is not None:
-            counted = {one.key for one in gathered.observations[before:]}
-            gathered.observations += await self._cases.take(wanted, counted, self._survey.projects)
+            gathered.read.setdefault(project, []).extend(pipelines)
         return True
 
     async def _jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> Mapping[int, list[Job] | CollectError]:
@@ -206,20 +207,16 @@ class Sync:
         if read:
             gathered.add(self._engine.take(project.id, read, found, now))
 
-    async def _reports(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> None:
-        """Test reports of what has ended and is shown."""
-        if not self._options.collectors.test_reports.enabled:
-            return
-        ended = {
-            project: [one.id for one in pipelines if one.is_final and self._engine.is_shown(project.id, one)]
-            for project, pipelines in wanted.items()
-        }
-        asked = {project: numbers for project, numbers in ended.items() if numbers}
-        if not asked:
-            return
-        found = await self._reader.reports(asked)
-        for project, numbers in asked.items():
-            self._engine.reports(project.id, {number: found[number] for number in numbers if number in found})
+    async def _aside(self, now: float, gathered: Gathered) -> None:
+        """Test reports: whatever comes of them, all else is counted."""
+        known = self._survey.projects
+        if self._summaries is not None:
+            await self._summaries.take(gathered.read, known, now)
+            gathered.problems += self._summaries.problems(known)
+        if self._cases is not None:
+            counted = {one.key for one in gathered.observations}
+            gathered.observations += await self._cases.take(gathered.read, counted, known, now)
+            gathered.problems += self._cases.problems(known)
 
     def _collected(self, cursor: object, now: float, gathered: Gathered, *, again: bool) -> Collected:
         """All of it, and the cursor: a new one where something was counted, or the stored one is old."""
