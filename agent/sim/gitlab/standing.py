@@ -1,13 +1,14 @@
 """How a world stands at a moment: what somebody who has seen all of it up to then shows as gauges of state.
 
-Of each ref that a rule names the newest pipeline that is no child, with its jobs, its children and its test report; beside
-it what has not ended. Deleted pipelines are as if they had never been; who has seen them may still show what they left behind.
+Of each ref that a rule names the newest pipeline that is no child, with its jobs and its children, and the newest test
+report; beside it what has not ended. Deleted pipelines are as if they had never been; who has seen them may still show what
+they left behind.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.sim.gitlab import rules as words
@@ -88,7 +89,7 @@ class _Standing:
             self._set("pipeline_last_run_timestamp_seconds", own, max(ends))
         self._jobs(head, path, name)
         self._children(project, head, path, name)
-        self._report(head, path, name)
+        self._report(made, path, name)
 
     def _jobs(self, head: Pipeline, path: str, name: str) -> None:
         for job, view in newest(head.jobs, self.now):
@@ -118,8 +119,9 @@ class _Standing:
             }
             self._set("child_pipeline_status", {**own, "status": words.pipeline_status(view)}, 1)
 
-    def _report(self, head: Pipeline, path: str, name: str) -> None:
-        suites = head.report_at(self.now)
+    def _report(self, made: Sequence[Pipeline], path: str, name: str) -> None:
+        """The last that there is; a pipeline has its report when it has ended."""
+        suites = next((suites for each in reversed(made) if (suites := each.report_at(self.now))), ())
         own, cases = {"project": path, "ref": name}, [case for suite in suites for case in suite.cases]
         if not cases:
             return

@@ -1,0 +1,42 @@
+"""Every gauge of state and of what has not ended, by both APIs, against how the simulated world stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.sim.gitlab.standing import standing
+from agent.sim.gitlab.truth import Key
+from agent.sources.gitlab.families import families
+from agent.sources.gitlab.options import Options
+from tests.gitlab_observed import Observer
+from tests.gitlab_trapped import made, observed
+
+FAMILIES = {
+    *("pipeline_status", "pipeline_id", "pipeline_created_timestamp", "pipeline_last_run_timestamp_seconds", "pipeline_coverage"),
+    *("child_pipeline_status", "job_status", "test_suite_duration_seconds", "test_suite_count"),
+    *(f"test_report_{word}_count" for word in ("total", "success", "failed", "skipped", "error")),
+    *("test_report_total_time_seconds", "pipelines_unfinished", "pipelines_oldest_timestamp_seconds"),
+    *("jobs_unfinished", "jobs_oldest_timestamp_seconds"),
+}
+
+
+@pytest.mark.parametrize("use_graphql", [True, False])
+def test_every_gauge_is_as_the_world_stands(use_graphql: bool) -> None:
+    world = made(6, 40, seed=10)
+    seen = observed(world, use_graphql=use_graphql, collectors={"test_reports": {"enabled": True}})
+    planned, shown = standing(world, seen.now), of(seen)
+
+    assert [one for project in world.projects for one in project.pipelines if one.deleted_at] == []  # they may be shown still
+    assert {name for name, _ in planned} == FAMILIES
+    assert shown.keys() == planned.keys()
+    assert {key: (value, shown[key]) for key, value in planned.items() if shown[key] != pytest.approx(value, abs=0.006)} == {}
+
+
+def of(seen: Observer) -> dict[Key, float]:
+    """What it shows of these families, empty labels left out."""
+    labels = {name: getattr(families(Options()), name).labels for name in FAMILIES}
+    return {
+        (name, tuple(sorted((label, value) for label, value in zip(labels[name], own, strict=True) if value))): number
+        for name in FAMILIES
+        for own, number in seen.shown(name).items()
+    }
