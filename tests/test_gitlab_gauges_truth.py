@@ -34,7 +34,7 @@ def test_every_gauge_is_as_the_world_stands(use_graphql: bool) -> None:
 
 def of(seen: Observer) -> dict[Key, float]:
     """What it shows of these families, empty labels left out."""
-    labels = {name: getattr(families(Options()), name).labels for name in FAMILIES}
+    labels = {name: getattr(families(Options.model_validate({})), name).labels for name in FAMILIES}
     return {
         (name, tuple(sorted((label, value) for label, value in zip(labels[name], own, strict=True) if value))): number
         for name in FAMILIES
