@@ -37,10 +37,10 @@ class Around:
     def _seen(self, call: Call) -> list[Project]:
         if call.token:
             return list(self._world.visible(call.token, call.now))
-        return [each for each in self._world.projects if each.created <= call.now and each.visibility == "public"]
+        return [each for each in self._world.projects if each.exists(call.now) and each.visibility == "public"]
 
     def _projects(self, call: Call, found: list[Project], *, bounded: bool = False) -> Found:
-        archived, search = flag(call, "archived"), call.query.get("search", "").lower()
+        archived, search = flag(call, "archived"), searched(call).lower()
         found = [
             each
             for each in found
@@ -105,9 +105,7 @@ class Around:
 
     def environments(self, call: Call) -> Found:
         """The environments of a project."""
-        project, search = readable(call), call.query.get("search", "")
-        if search and len(search) < 3:
-            raise RequestError(400, {"message": "400 Bad request - Search query is less than 3 characters"})
+        project, search = readable(call), searched(call)
         state = choice(call, "states", ("available", "stopping", "stopped"))
         deployed = {each.environment.id: each.created for each in reversed(project.deployments)}
         found = [
@@ -304,6 +302,14 @@ class Around:
             return Found(json.dumps(body))
         kas = {"enabled": False, "externalUrl": None, "externalK8sProxyUrl": None, "version": None}
         return Found(json.dumps({**body, "kas": kas, "enterprise": profile.is_enterprise}))
+
+
+def searched(call: Call) -> str:
+    """What a list's names must have in them. Raises RequestError (400) for less than three characters."""
+    search = call.query.get("search", "")
+    if 0 < len(search) < 3:
+        raise RequestError(400, {"message": "400 Bad request - Search query is less than 3 characters"})
+    return search
 
 
 def _id(project: Project) -> int:

@@ -161,6 +161,8 @@ class Project:
     archived: bool = False
     builds_enabled: bool = True
     visibility: str = "private"
+    deleted: int = 0
+    """From when on it waits for its deletion: no list has it, and by itself it is not found."""
     ordinal: int = 0
     pipelines: tuple[Pipeline, ...] = field(default=(), repr=False)
     """By id, children too."""
@@ -170,6 +172,10 @@ class Project:
     environments: tuple[Environment, ...] = field(default=(), repr=False)
     deployments: tuple[Deployment, ...] = field(default=(), repr=False)
     """By id."""
+
+    def exists(self, now: float) -> bool:
+        """Whether it is there, for those who may see it."""
+        return self.created <= now and not (self.deleted and now >= self.deleted)
 
     def place(self, now: float) -> Place:
         """Where it is."""
@@ -261,17 +267,18 @@ class World:
         """A project by its id or by its full path of that moment; None = there is none, or not yet."""
         if isinstance(key, int):
             found = self.by_id.get(key)
-            return found if found and found.created <= now else None
+            return found if found and found.exists(now) else None
         named = self._by_path.get(key.lower(), ())
-        return next((each for each in named if each.created <= now and each.path_at(now).lower() == key.lower()), None)
+        return next((each for each in named if each.exists(now) and each.path_at(now).lower() == key.lower()), None)
 
     def moved(self, path: str, now: float) -> Project | None:
         """The project that had this full path once and has another now."""
         if self.project(path, now) is not None:
             return None
         named = self._by_path.get(path.lower(), ())
+        known = (each for each in named if each.exists(now))
         return next(
-            (each for each in named if any(p.full_path.lower() == path.lower() and p.since <= now for p in each.places)), None
+            (each for each in known if any(p.full_path.lower() == path.lower() and p.since <= now for p in each.places)), None
         )
 
     def group(self, key: int | str) -> Group | None:
@@ -286,4 +293,4 @@ class World:
 
     def visible(self, token: Token, now: float) -> Iterator[Project]:
         """The projects that exist for a token, by id."""
-        return (project for project in self.projects if project.created <= now and token.sees(project))
+        return (project for project in self.projects if project.exists(now) and token.sees(project))

@@ -56,7 +56,7 @@ class Reading:
 
     def _wanted(self, given: Given) -> Iterator[Project]:
         if "ids" not in given:
-            return (each for each in self._world.projects if each.created <= self._now and self._sees(each))
+            return (each for each in self._world.projects if each.exists(self._now) and self._sees(each))
         try:
             ids = {gid(text, "Project") for text in given["ids"]}
         except BadValueError as error:
