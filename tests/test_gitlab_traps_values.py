@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -66,9 +67,11 @@ async def test_an_instance_that_sends_none_of_its_headers_is_read_and_not_taken_
     instance.script[THINGS] = [httpx.Response(200, json=[{"id": 1}]) for _ in range(30)]
     gitlab = client(instance, max_requests_per_second=1e6, burst_requests_per_second=1e6)
 
+    begun = anyio.current_time()
     answers = [(await gitlab.get(THINGS)).next for _ in range(30)]
 
     assert answers == [""] * 30
+    assert anyio.current_time() - begun == pytest.approx(30 * 0.1)  # what the answers take, and no waiting
 
 
 @pytest.mark.parametrize("expires", [None, "12025-01-01", "9999-12-31", "never", 5])
