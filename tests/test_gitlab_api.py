@@ -188,7 +188,7 @@ async def test_a_packed_answer_is_unpacked(instance: Instance) -> None:
         (401, {"message": "401 Unauthorized"}, "auth", "is the token still good"),
         (403, {"error": "insufficient_scope", "scope": "api"}, "forbidden", "read_api"),
         (404, {"message": "404 Project Not Found"}, "missing", "404 Project Not Found"),
-        (400, {"error": "metric is missing"}, "status", "metric is missing"),
+        (400, {"error": "metric is missing"}, "request", "metric is missing"),
         (418, {}, "status", "HTTP 418"),
     ],
 )

@@ -284,25 +284,6 @@ async def test_unfinished_pipelines_below_the_first_page_are_asked_for_by_their_
     assert [pipeline.id for pipeline in found.pipelines[7]] == [1]
 
 
-async def test_a_status_that_this_version_does_not_know_is_not_asked_for_again() -> None:
-    gitlab = GitLab(Run(1, status="pending"), *(Run(number) for number in range(2, 40)))
-    ask = gitlab.get
-    refused = []
-
-    async def get(path: str, params: dict[str, str] = {}) -> object:  # noqa: B006
-        if params.get("status") == "canceling":
-            refused.append(path)
-            raise CollectError("status", "400 status does not have a valid value")
-        return await ask(path, params)
-
-    gitlab.get = get  # type: ignore[assignment,method-assign]
-    reader = RestReader(gitlab, options(rest_page_size=10))
-    found = [(await reader.unfinished([SHOP])).pipelines[7] for _ in range(2)]
-
-    assert [[pipeline.id for pipeline in each] for each in found] == [[1], [1]]
-    assert len(refused) == 1
-
-
 @pytest.mark.parametrize(("ref", "heads"), [("name", [(2, "branch"), (4, "tag")]), ("class", [(3, "branch"), (4, "tag")])])
 async def test_heads_are_the_newest_of_each_ref_that_may_be_shown(ref: str, heads: list[tuple[int, str]]) -> None:
     runs = [Run(1), Run(2), Run(3, ref="feature"), Run(4, ref="v1.0", tag=True), Run(5, ref="nightly", tag=True)]

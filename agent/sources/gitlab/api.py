@@ -102,8 +102,8 @@ class Gitlab:
     async def get(self, path: str, params: Params = _NONE) -> Answer:
         """The JSON at `path`, which begins with / and is below /api/v4, or is an `Answer.next`.
 
-        Raises CollectError: kinds `missing` (404: gone, or hidden), `forbidden` (403), `auth` (401), `json` for an
-        answer that is none, and those of `Calls.send`.
+        Raises CollectError: kinds `missing` (404: gone, or hidden), `forbidden` (403), `auth` (401), `request`
+        (400: this GitLab does not understand it), `json` for an answer that is none, and those of `Calls.send`.
         """
         url = f"{self._base}/api/v4{path}"
         url += f"{'&' if '?' in path else '?'}{urlencode(params, doseq=True)}" if params else ""
@@ -189,6 +189,8 @@ def _refusal(reply: Reply, where: str) -> None:
         raise CollectError("forbidden", f"{said}; check the token's scope (read_api) and role, and whether the feature is on")
     if reply.status in (404, 410, 451):
         raise CollectError("missing", f"{said}; it is gone, or may not be seen with this token")
+    if reply.status == 400:
+        raise CollectError("request", said)
     if reply.status >= 300:
         raise CollectError("status", said)
 
