@@ -67,6 +67,34 @@ async def test_the_cases_of_a_pipeline_that_counts_count_once_under_its_ref() ->
     assert (increment.labels, increment.value) == (("acme/shop", "main", "unit", "adds"), 0.5)
 
 
+async def test_suites_of_shards_are_called_after_their_job() -> None:
+    world = World()
+    [suite] = CASES["test_suites"]
+    world.gitlab.more["/projects/7/pipelines/1/test_report"] = {
+        "test_suites": [suite | {"name": name} for name in ("unit 1/2", "unit 2/2", "ui: [chrome]")]
+    }
+    [found] = await world.take(pipeline())
+
+    assert [increment.labels[2] for increment in found.increments] == ["unit", "unit", "ui"]
+    assert sorted(labels[2] for labels, _ in shown(world.present())) == ["ui", "unit"]
+
+
+async def test_of_a_branch_and_a_tag_of_one_name_the_worst_is_shown() -> None:
+    world = World()
+    world.newest = {1, 2}
+    rules = {"output_sparse_status_metrics": False, "refs": {"branches": {"regexp": "."}}}
+    world.known = {7: (SHOP, ProjectOptions.model_validate(rules))}
+    [suite] = CASES["test_suites"]
+    [case] = suite["test_cases"]
+    world.gitlab.more["/projects/7/pipelines/2/test_report"] = {
+        "test_suites": [suite | {"test_cases": [case | {"status": "success"}]}]
+    }
+    await world.take(pipeline(1, ref="v1"), pipeline(2, ref="v1", kind="tag"), counted=(KEY, "gitlab:h:pipeline:2"))
+
+    assert [labels[-1] for labels, value in shown(world.present()) if value] == ["failed"]
+    assert len(shown(world.present())) == 4
+
+
 async def test_a_ref_without_a_name_of_its_own_has_its_class() -> None:
     [found] = await World().take(pipeline(ref="feature"))
 

@@ -104,7 +104,8 @@ class _Counted:
         if self.rules.cases:
             for suite in pipeline.report:
                 for case in suite.cases:
-                    named = {"project": labels["project"], "ref": labels["ref"], "suite": suite.name, "case_name": case.name}
+                    own = {"project": labels["project"], "ref": labels["ref"]}
+                    named = {**own, "suite": words.job_name(suite.name), "case_name": case.name}
                     self._observe("test_case_duration_seconds", named, case.seconds, self.rules.case_seconds)
 
     def _run(self, what: str, labels: Mapping[str, str], end: PipelineView) -> None:

@@ -16,6 +16,7 @@ from agent.errors import CollectError
 from agent.model import Collected, Observation, Update
 from agent.sources.gitlab.asking import FOR_ALL, spread
 from agent.sources.gitlab.families import Families
+from agent.sources.gitlab.labels import Labeller
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.refs import Rules, ref_name
@@ -52,6 +53,7 @@ class Cases:
         self._by_class = options.labels.ref == "class"
         self._at_once = options.max_concurrent_requests
         self._families = families
+        self._labeller = Labeller(options.labels, with_runners=False)
         self._engine = engine
         self._shown: dict[int, _Shown] = {}
         """By pipeline id."""
@@ -98,7 +100,7 @@ class Cases:
         self._look(known)
         since = cursor if isinstance(cursor, int) else 0
         listed = {number for number, version in self._versions.items() if version > since}
-        updates = [update for one in self._shown.values() if one.project_id in listed for update in self._updates(one, now)]
+        updates = list(self._updates(listed, now))
         unchanged = {one.project_id for one in self._shown.values()} - listed
         return Collected(
             updates,
@@ -124,7 +126,7 @@ class Cases:
                 return
             del begun[question.pipeline.id]
             self._waiting.answered(question)
-            found.extend(self._counted(question, cases, *known[question.project_id]))
+            found.extend(self._counted(question, self._named(cases), *known[question.project_id]))
 
         with anyio.move_on_after(ASKING_SECONDS):
             await spread(self._waiting.due(now), ask, self._at_once)
@@ -132,6 +134,11 @@ class Cases:
             if anyio.current_time() - since > ASKING_SECONDS / 2:
                 self._waiting.failed(question, CollectError("timeout", f"no answer within {ASKING_SECONDS / 2:g} s"), now)
         return found
+
+    def _named(self, cases: Sequence[Case]) -> tuple[Case, ...]:
+        """Suites are called after their jobs."""
+        names = {suite: self._labeller.job_name(suite) for suite in {case.suite for case in cases}}
+        return tuple(case._replace(suite=names[case.suite]) for case in cases)
 
     def _counted(
         self, question: Question, cases: tuple[Case, ...], project: Project, rules: ProjectOptions
@@ -173,13 +180,21 @@ class Cases:
         self._version += 1
         self._versions[project_id] = self._version
 
-    def _updates(self, one: _Shown, now: float) -> Iterator[Update]:
+    def _updates(self, listed: Collection[int], now: float) -> Iterator[Update]:
+        found: dict[tuple[int, str], list[Case]] = {}
+        for one in self._shown.values():
+            if one.project_id in listed:  # a branch and a tag may share their name
+                found.setdefault((one.project_id, self._label(one)), []).extend(one.cases)
+        for (number, label), cases in found.items():
+            project, rules = self._known[number]
+            samples = shown(self._families, project.path, label, cases, is_sparse=rules.output_sparse_status_metrics)
+            for family, labels, value in samples:
+                yield Update(family, labels, value, now, f"{SCOPE}{number}")
+
+    def _label(self, one: _Shown) -> str:
         project, rules = self._known[one.project_id]
-        own = Rules(rules, by_class=self._by_class)
         name = ref_name(one.pipeline.kind, one.pipeline.ref, one.pipeline.merge_request)
-        label = own.shown(one.pipeline.kind, name, project.default_branch)
-        for family, labels, value in shown(self._families, project.path, label, one.cases, is_sparse=own.is_sparse):
-            yield Update(family, labels, value, now, f"{SCOPE}{project.id}")
+        return Rules(rules, by_class=self._by_class).shown(one.pipeline.kind, name, project.default_branch)
 
     def _key(self, pipeline: Pipeline) -> str:
         return f"gitlab:{self._host}:pipeline:{pipeline.id}"
