@@ -57,12 +57,13 @@ class Gauges:
     def of(self, place: Place, state: ProjectState, standing: tuple[Standing, Standing], now: float) -> list[Update]:
         """All of one project, each series once; their scope is the project's number."""
         families, found = self._families, _Series()
-        for ref, label in chosen(place, state, now).items():
-            one = state.refs[ref]
+        refs = [(label, state.refs[ref]) for ref, label in chosen(place, state, now).items()]
+        children = state.children_of(one.head for _, one in refs)
+        for label, one in refs:
             self._ref(found, place, label, one)
             self._jobs(found, place, label, one.jobs)
             self._report(found, place, label, one)
-            for child in state.children_of(one.head):
+            for child in children[one.head.id]:
                 self._child(found, place, label, label, child)
             upstream = one.head.upstream
             if upstream is not None:

@@ -151,26 +151,29 @@ class ProjectState:
             del self.refs[place]
         if len(self.children) > 4 * SPARE:
             heads = [self.refs[place].head for place in shown if place in self.refs]
-            below = {child.id for head in heads for child in self.children_of(head)}
+            below = {child.id for children in self.children_of(heads).values() for child in children}
             for number in sorted(self.children.keys() - below)[:-SPARE]:
                 del self.children[number]
 
-    def children_of(self, head: Pipeline) -> Iterator[Pipeline]:
-        """What a pipeline triggered in its own project, and what that triggered; of one trigger job the newest.
+    def children_of(self, heads: Iterable[Pipeline]) -> dict[int, list[Pipeline]]:
+        """By the number of each head: what it triggered in its own project, and what that triggered.
 
-        Where the name of the trigger job is not told, all of them.
+        Of one trigger job the newest; where its name is not told, all. Where the number of what triggered a pipeline is not
+        told, the pipeline before it on that ref did.
         """
         newest = {_trigger(child): number for number, child in sorted(self.children.items())}
-        known = {head.id}
-        for number in sorted(newest.values()):
-            child = self.children[number]
-            upstream = child.upstream
-            if upstream is None:
-                continue
-            is_guessed = not upstream.pipeline and number > head.id and ref_name(upstream.kind, upstream.ref) == _place(head)[1]
-            if upstream.pipeline in known or is_guessed:
-                known.add(number)
-                yield child
+        below: dict[int | str, list[int]] = {}
+        for number in newest.values():
+            upstream = self.children[number].upstream
+            if upstream is not None:
+                below.setdefault(upstream.pipeline or ref_name(upstream.kind, upstream.ref), []).append(number)
+        found = {}
+        for head in heads:
+            numbers = [number for key in (head.id, _place(head)[1]) for number in below.get(key, ()) if number > head.id]
+            for number in numbers:  # it grows on the way
+                numbers += [deeper for deeper in below.get(number, ()) if deeper > number]
+            found[head.id] = [self.children[number] for number in sorted(numbers)]
+        return found
 
     def _take_child(self, pipeline: Pipeline) -> bool:
         held = self.children.get(pipeline.id)
