@@ -55,7 +55,7 @@ class Caps:
     def take(self, family: Family, labels: tuple[str, ...], width: int) -> None:
         """A row was born, or has ended where `width`, the series it is sent as, is below 0."""
         self.series += width
-        if project := self.project(family, labels):
+        if self.max_series_per_project and (project := self.project(family, labels)):
             self.by_project[project] += width
             if not self.by_project[project]:
                 del self.by_project[project]
@@ -68,9 +68,12 @@ class Caps:
 
     def excess(self, family: Family, labels: tuple[str, ...], width: int) -> str:
         """Which cap a series would exceed, or ""."""
-        most = self.max_series * ROOM if family.wide else self.max_series
-        if self.max_series and self.series + self.coming[""] + width > most:
-            return SOURCE_LIMIT
+        if self.max_series:
+            most = self.max_series * ROOM if family.wide else self.max_series
+            if self.series + self.coming.get("", 0) + width > most:
+                return SOURCE_LIMIT
+        if not self.max_series_per_project:
+            return ""
         project = self.project(family, labels)
         if project and self.by_project[project] + self.coming[project] + width > self.max_series_per_project:
             return PROJECT_LIMIT
