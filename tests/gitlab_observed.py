@@ -143,7 +143,7 @@ class Observer:
         for family, labels, value, _, scope in map(Update._make, collected.updates):
             if isinstance(value, float | int):
                 self.gauges.setdefault(scope, {})[family.name, labels] = float(value)
-        if collected.cursor is not None and not collected.observations and collected.unchanged:
+        if "own" in collected.complete and collected.unchanged:  # the gauges of all projects
             for scope in set(self.gauges) - set(collected.unchanged) - set(collected.complete):
                 if scope.isdecimal():
                     del self.gauges[scope]
