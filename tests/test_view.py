@@ -139,3 +139,16 @@ async def test_the_status_tells_of_every_part() -> None:
     assert [source["name"] for source in status["sources"]] == ["host", "other", "internal"]  # type: ignore[attr-defined]
     assert [sink["name"] for sink in status["sinks"]] == ["vm"]  # type: ignore[attr-defined]
     assert status["state_dir"] == "none"
+
+
+async def test_a_source_that_is_over_its_cap_says_so_on_the_status_page() -> None:
+    loaded = load((), {}, (*CONFIG, ("sources.host.max_series", "1")))
+    runtime = Runtime(loaded, lambda: loaded, StateDir(None), Wall())
+    put(runtime, "host", TOTAL, 1)
+    put(runtime, "host", next(family for family in memory.FAMILIES if family is not TOTAL), 1)
+
+    sources = runtime.view.status()["sources"]
+
+    assert isinstance(sources, list)
+    assert [len(source["remarks"]) for source in sources if source["name"] in ("host", "other")] == [1, 0]
+    assert sources[0]["remarks"][0].startswith("max_series: there are more series than 1; ")

@@ -97,4 +97,4 @@ class Caps:
         return found
 
 
-_BEYOND = "beyond that, counts are under `overflow` and gauges are left out"
+_BEYOND = "beyond that, what is counted for good goes on under `overflow`, and other series are left out"
