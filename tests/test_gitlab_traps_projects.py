@@ -1,22 +1,31 @@
-"""What leads astray who looks for the projects of a GitLab: searches that are too short, and projects that are to be deleted."""
+"""What leads astray who looks for the projects of a GitLab: short searches, forks, and projects that wait for their deletion."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 from trio.testing import MockClock
 
+from agent.model import Delivery
 from agent.plugin import Context
+from agent.sim.gitlab.announcements import announcements
 from agent.sim.gitlab.api import GitlabApi
+from agent.sim.gitlab.faults import Shipment
 from agent.sim.gitlab.flat import TOKEN, URL
 from agent.sim.gitlab.objects import Pipeline
+from agent.sim.gitlab.payloads import payload
 from agent.sim.gitlab.places import Project, World
+from agent.sim.gitlab.sender import Sender
 from agent.sim.inside import Inside
 from agent.sources.gitlab.api import connect
 from agent.sources.gitlab.discover import Discovery
 from agent.sources.gitlab.options import Options, Owner, Wildcard
-from tests.gitlab_observed import HOUR, Observer
-from tests.gitlab_trapped import OPTIONS, end, ended, made, read, total
+from agent.sources.gitlab.payload import pipeline_of
+from tests.gitlab_observed import HOUR, SECRET, Observer
+from tests.gitlab_trapped import OPTIONS, end, ended, made, read, total, wrong
 
 pytestmark = pytest.mark.anyio
 GAUGES = ("pipeline_status", "pipeline_id", "pipelines_unfinished", "pipeline_last_run_timestamp_seconds")
@@ -95,3 +104,52 @@ def quiet(project: Project, world: World) -> int:
 def here(observer: Observer, path: str) -> list[tuple[str, ...]]:
     """The series of that project's state."""
     return [labels for family in GAUGES for labels in observer.shown(family) if path in labels]
+
+
+@pytest.mark.parametrize("way", ["graphql", "rest", "webhooks"])
+async def test_what_a_merge_request_starts_in_its_fork_is_the_merge_requests_though_its_ref_is_a_branch(
+    world: World, way: str
+) -> None:
+    fork = max(read(world), key=lambda project: sum(map(is_requested, project.pipelines)))
+    requested = separate(fork, next(project for project in world.projects if project is not fork))
+    keys = {"use_graphql": way != "rest", "webhook": {"secret_token": SECRET, "max_per_second": 10_000}}
+    observer = Observer(world, OPTIONS | keys, step=600.0, heard=heard(world) if way == "webhooks" else ())
+    await observer.watch(world.end + HOUR)
+
+    counted = total(observer, "pipeline_run_count", project=fork.path_at(world.end), kind="merge_request", ref="merge_request")
+    assert counted == len([one for one in requested if end(one)]) > 1
+    assert wrong(observer) == []
+
+
+def test_in_a_fork_the_number_of_a_merge_request_is_another_projects(world: World) -> None:
+    fork = max(read(world), key=lambda project: sum(map(is_requested, project.pipelines)))
+    separated = separate(fork, next(project for project in world.projects if project is not fork))
+    told = (each for each in announcements(world) if isinstance(each.thing, Pipeline) and is_requested(each.thing))
+    found = [pipeline_of(payload(world, each)).pipeline for each in told]
+    numbers = {pipeline.id: pipeline.merge_request for pipeline in found}
+
+    assert [numbers[one.id] for one in separated] == [0] * len(separated) != []
+    assert all(number for pipeline, number in numbers.items() if pipeline not in {one.id for one in separated})
+
+
+def is_requested(pipeline: Pipeline) -> bool:
+    return pipeline.source == "merge_request_event"
+
+
+def separate(fork: Project, target: Project) -> list[Pipeline]:
+    """Let merge requests of a project be another one's, where their pipelines there triggered nothing; those pipelines."""
+    requested = [one for one in fork.pipelines if is_requested(one) and not any(job.downstream for job in one.jobs)]
+    for pipeline in requested:
+        request = pipeline.merge_request
+        assert request is not None
+        pipeline.merge_request = replace(request, iid=request.iid + pipeline.id)
+        pipeline.ref = request.source_branch
+        target.merge_requests = (*target.merge_requests, pipeline.merge_request)
+    return requested
+
+
+def heard(world: World) -> Iterator[Delivery]:
+    sender = Sender(world, SECRET)
+    for told in announcements(world):
+        sent = sender.request(Shipment(told.at, told))
+        yield Delivery(sent.headers, sent.body, told.at)

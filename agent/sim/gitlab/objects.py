@@ -183,7 +183,8 @@ class Pipeline:
     id: int
     project: Project = field(repr=False)
     ref: str
-    """Name of a branch or tag, or refs/merge-requests/N/head, /merge or /train."""
+    """Name of a branch or tag, or refs/merge-requests/N/head, /merge or /train; in the fork that it comes from a merge
+    request's pipelines have the name of its branch."""
     source: str
     sha: str
     created: int

@@ -154,6 +154,8 @@ def _runner(job: Job) -> Json:
 
 
 def _request(world: World, project: Project, request: MergeRequest, now: float) -> Json:
+    """A merge request for which something ran in a project: in its own, or in the fork that it comes from."""
+    target = next((each for each in world.projects if request in each.merge_requests), project)
     return {
         "id": request.id,
         "iid": request.iid,
@@ -161,11 +163,11 @@ def _request(world: World, project: Project, request: MergeRequest, now: float) 
         "source_branch": request.source_branch,
         "source_project_id": project.id,
         "target_branch": request.target_branch,
-        "target_project_id": project.id,
+        "target_project_id": target.id,
         "state": request.state(now),
         "merge_status": "can_be_merged",
         "detailed_merge_status": "mergeable",
-        "url": f"{world.url}/{project.path_at(now)}/-/merge_requests/{request.iid}",
+        "url": f"{world.url}/{target.path_at(now)}/-/merge_requests/{request.iid}",
     }
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.sources.gitlab.failures import reason_of
-from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Job, Pipeline, Report, Totals, Upstream
+from agent.sources.gitlab.objects import Job, Pipeline, Report, Totals, Upstream
 from agent.sources.gitlab.parsed import (
     LARGEST,
     LONGEST_SECONDS,
@@ -21,6 +21,7 @@ from agent.sources.gitlab.parsed import (
     MAX_SUITES,
     MalformedError,
     duration,
+    kind_of,
     moment,
     number,
     percent,
@@ -116,7 +117,7 @@ def pipeline_of(found: Json, project: str, is_child: bool = False, variables: Wa
         id_of(found.get("id"), PIPELINE),
         status,
         ref,
-        _kind_of(ref, text(found, "refPath", MAX_PATH)),
+        _kind_of(found),
         source,
         created,
         seconds(found.get("updatedAt")) or created,
@@ -132,22 +133,21 @@ def pipeline_of(found: Json, project: str, is_child: bool = False, variables: Wa
     )
 
 
-def _kind_of(ref: str, path: str) -> str:
+def _kind_of(found: Json) -> str:
     """What a pipeline ran for. The path of a merge request's is that of its source branch."""
-    if ref.startswith("refs/merge-requests/"):
-        return MERGE_REQUEST
-    return TAG if path.startswith("refs/tags/") else BRANCH
+    is_tag = text(found, "refPath", MAX_PATH).startswith("refs/tags/")
+    return kind_of(text(found, "ref"), text(found, "source").lower(), is_tag=is_tag)
 
 
 def _upstream_of(found: Any, bridge: Any) -> Upstream | None:
     if not isinstance(found, dict):
         return None
-    project, ref = found.get("project"), text(found, "ref")
+    project = found.get("project")
     return Upstream(
         text(project, "fullPath", MAX_PATH) if isinstance(project, dict) else "",
-        ref,
+        text(found, "ref"),
         text(bridge, "name") if isinstance(bridge, dict) else "",
-        _kind_of(ref, text(found, "refPath", MAX_PATH)),
+        _kind_of(found),
         id_of(found.get("id"), PIPELINE),
     )
 

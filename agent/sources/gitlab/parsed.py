@@ -67,7 +67,7 @@ def pipeline_of(found: Json) -> Pipeline:
         whole(found, "id"),
         status,
         ref,
-        kind_of(ref, bool(found.get("tag"))),
+        kind_of(ref, source, is_tag=bool(found.get("tag"))),
         source,
         created,
         seconds(found.get("updated_at")) or created,
@@ -80,11 +80,14 @@ def pipeline_of(found: Json) -> Pipeline:
     )
 
 
-def kind_of(ref: str, is_tag: bool) -> str:
-    """What a pipeline ran for, from its ref (https://docs.gitlab.com/ci/pipelines/merge_request_pipelines/)."""
-    if is_tag:
-        return TAG
-    return MERGE_REQUEST if ref.startswith("refs/merge-requests/") else BRANCH
+def kind_of(ref: str, source: str, *, is_tag: bool) -> str:
+    """What a pipeline ran for (https://docs.gitlab.com/ci/pipelines/merge_request_pipelines/).
+
+    One that a merge request began in a fork has the name of the branch for its ref, and its source alone tells.
+    """
+    if ref.startswith("refs/merge-requests/") or source == "merge_request_event":
+        return MERGE_REQUEST
+    return TAG if is_tag else BRANCH
 
 
 def job_of(found: Json) -> Job:

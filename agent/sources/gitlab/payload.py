@@ -69,12 +69,18 @@ def pipeline_of(body: Json, variables: Wanted | None = None) -> Told:
         parsed.duration(found.get("duration")),
         parsed.duration(found.get("queued_duration")),
         None,
-        whole(request, "iid") if isinstance(request, dict) else 0,
+        whole(request, "iid") if isinstance(request, dict) and _is_ours(request, body) else 0,
         text(request, "state") if isinstance(request, dict) else "",
         variables=variables.of(found.get("variables"), f"project {project_of(body)}") if variables else (),
     )
     jobs, lost = _builds(body.get("builds"))
     return Told(pipeline, jobs, lost, bool(body.get("source_pipeline")) or source in DOWNSTREAM)
+
+
+def _is_ours(request: Json, body: Json) -> bool:
+    """Whether the project that a pipeline ran in numbers its merge request; in a fork the number is another project's."""
+    target = request.get("target_project_id")
+    return target is None or target == project_of(body)
 
 
 def deleted_ref_of(body: Json) -> tuple[str, str] | None:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from agent.errors import CollectError
 from agent.sources.gitlab.asking import Api, items, pages
-from agent.sources.gitlab.objects import Pipeline, Project, Upstream
-from agent.sources.gitlab.parsed import MAX_PATH, Json, MalformedError, pipeline_of, readable, text, whole
+from agent.sources.gitlab.objects import TAG, Pipeline, Project, Upstream
+from agent.sources.gitlab.parsed import MAX_PATH, Json, MalformedError, kind_of, pipeline_of, readable, text, whole
 
 CHILD = "parent_pipeline"
 """Source of a pipeline that another one of the same project triggered."""
@@ -158,8 +158,9 @@ class Details:
                 raise
             bridges = []
         found = [child for child in readable("bridge", bridges, _triggered, self._malformed) if child is not None]
+        kind = kind_of(pipeline.ref, "", is_tag=pipeline.kind == TAG)  # its source is what GraphQL does not tell of it
         for name, _, row in found:
-            self._link(row.id, Upstream(project.path, pipeline.ref, name, pipeline.kind, pipeline.id))
+            self._link(row.id, Upstream(project.path, pipeline.ref, name, kind, pipeline.id))
         own = (row for _, place, row in found if place == project.id and row.source == CHILD)
         children = tuple(own) if self._with_children else ()
         if known is not None and known.pipeline is pipeline:

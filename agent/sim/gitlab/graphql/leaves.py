@@ -45,7 +45,7 @@ _MESSAGES = {
 
 
 def _ref_path(pipeline: Pipeline) -> str:
-    if pipeline.merge_request is not None:
+    if pipeline.ref.startswith("refs/"):
         return pipeline.ref
     return f"refs/tags/{pipeline.ref}" if pipeline.tag else f"refs/heads/{pipeline.ref}"
 
