@@ -150,6 +150,7 @@ async def test_where_graphql_is_closed_rest_brings_the_same(world: World) -> Non
     observer.api.has_graphql = False
 
     assert wrong(await finished(observer)) == []
+    assert any(remark.startswith("GitLab is asked by REST") for remark in observer.source.remarks())
 
 
 async def test_graphql_that_runs_out_of_time_is_asked_for_less_and_loses_nothing(world: World) -> None:

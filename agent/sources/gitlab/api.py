@@ -65,6 +65,11 @@ class GraphqlError(NamedTuple):
         """Whether GitLab gave up because it took too long."""
         return _TIMEOUT.search(self.message) is not None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether something went wrong in GitLab itself."""
+        return _BROKEN.search(self.message) is not None
+
 
 class Result(NamedTuple):
     """What GraphQL answered; there may be errors and data both."""

@@ -56,10 +56,19 @@ class Schemas:
 
     async def current(self) -> Schema:
         """As it was found less than a day ago. Raises CollectError, `graphql` where there is none to be had."""
-        if self._found is None or not 0 <= self._clock() - self._at < FRESH_SECONDS:
-            result = await self._api.query(QUERY, {})
-            self._found, self._at = schema_of(result.data), self._clock()
-        return self._found
+        if self._found is not None and 0 <= self._clock() - self._at < FRESH_SECONDS:
+            return self._found
+        self._found, result = None, await self._api.query(QUERY, {})
+        try:
+            found = schema_of(result.data)
+        except CollectError as error:
+            torn = next((one for one in result.errors if one.is_timeout or one.is_broken), None)
+            if torn is None:
+                raise
+            raise CollectError("timeout" if torn.is_timeout else "status", f"GraphQL: {torn.message}") from error
+        if not result.errors:  # one with holes is believed once
+            self._found, self._at = found, self._clock()
+        return found
 
     def forget(self) -> None:
         """It does not hold any more."""

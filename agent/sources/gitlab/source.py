@@ -56,6 +56,8 @@ class _Asking:
     """What asks the API."""
 
     api: Gitlab
+    either: Either | None
+    """None = REST alone."""
     discovery: Discovery
     rest: RestReader
     survey: Survey
@@ -116,6 +118,8 @@ class GitlabSource:
                 f"{title}: no project; check the name, and what the token may see" for title in self._asking.discovery.barren
             )
             said = (f"{len(self._asking.survey.projects)} projects are read", *barren, *said)
+        if self._asking.either is not None and self._asking.either.remark:
+            said = (self._asking.either.remark, *said)
         if self._asking.survey.is_skewed:
             said = (skewed(self._asking.survey.skew), *said)
         if not (self._options.projects or self._options.wildcards):
@@ -132,7 +136,8 @@ class GitlabSource:
         options, clock = self._options, self._context.clock
         api = connect(f"sources.{self._name}", options, self._context, transport)
         discovery, rest = Discovery(api, options, clock), RestReader(api, options)
-        reader = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else rest
+        either = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else None
+        reader = either or rest
         survey = Survey(reader, discovery, self._engine, options)
         reports, cases = options.collectors.test_reports, None
         if reports.enabled and reports.include_test_cases:
@@ -140,7 +145,7 @@ class GitlabSource:
         sync = Sync(self._name, reader, survey, self._engine, options, self._context, cases)
         environments = Environments(api, self._host, options, self._families, self._watched, clock)
         tiers = Tiers(api, options, clock)
-        return _Asking(api, discovery, rest, survey, sync, environments, tiers, cases)
+        return _Asking(api, either, discovery, rest, survey, sync, environments, tiers, cases)
 
     def _watched(self) -> list[Watched]:
         """The projects whose environments are read."""
