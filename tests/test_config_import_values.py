@@ -17,6 +17,8 @@ from agent.config import load
 from agent.config.draft import MAX_NOTES
 from agent.config.imported import imported
 from agent.errors import ConfigError
+from agent.plugin import Context
+from agent.sources.gitlab import Options, build
 from tests.importing import keyed, loaded, made, source, told
 
 GITLAB = "gitlab: {token: t}\n"
@@ -90,6 +92,19 @@ def test_the_path_of_the_api_is_cut(tmp_path: Path, url: str, now: str) -> None:
 
     assert yaml.safe_load(found.text)["sources"]["gitlab"]["url"] == now
     assert told(found) == ["gitlab.url"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("url", "https://me:pass-word@git.test"), ("url", "https://git.test?a=b"), ("ca_cert_path", "/nowhere.pem")],
+)
+def test_what_check_refuses_is_told_and_stays(tmp_path: Path, key: str, value: str) -> None:
+    found = made(tmp_path, f"\ngitlab: {{token: t, {key}: '{value}'}}")
+
+    assert (told(found), found.loads) == ([f"gitlab.{key}"], False)
+    assert ":2: " in found.notes[0]
+    assert "pass-word" not in found.notes[0]
+    assert yaml.safe_load(found.text)["sources"]["gitlab"][key] == value
 
 
 def test_an_empty_address_is_none(tmp_path: Path) -> None:
@@ -306,8 +321,10 @@ def test_the_result_loads_or_is_said_not_to(tmp_path_factory: pytest.TempPathFac
 
 
 def loads(files: list[Path]) -> bool:
+    """As `cipush check` sees it."""
     try:
-        load(files, {})
+        options = load(files, {}).config.sources.get("gitlab") or Options.model_validate({})
+        build("gitlab", options, Context(lambda: 0.0, "", "", ""))  # type: ignore[arg-type]
     except ConfigError:
         return False
     return True

@@ -79,6 +79,12 @@ class Draft:
         else:
             self._untold += told not in self._notes
 
+    def tell(self, path: Path, text: str) -> None:
+        """Something about what was put at a key here."""
+        variable, old = self._old(path)
+        with self.reading(variable):
+            self.note(old, text)
+
     def in_order(self) -> tuple[str, ...]:
         """The notes, by line; those about variables and about what is nowhere come last."""
         more = [f"{self._untold} more of these are not shown"] if self._untold else []
@@ -130,13 +136,11 @@ class Draft:
         for entries, names in _ENTRIES:
             if at[: len(entries)] == entries and len(at) > len(entries) + 1 and at[len(entries) + 1] in names:
                 at = at[: len(entries) + 1]
-        where, old = self._old(path)
-        with self.reading(where):
-            if len(at) < 2 or at in (SOURCE, _KEPT):
-                self.note(old, text)
-            else:
-                self._dropped.add(at)
-                self.note(old, f"{text}; {self._consequence(path, at)}")
+        if len(at) < 2 or at in (SOURCE, _KEPT):
+            self.tell(path, text)
+        else:
+            self._dropped.add(at)
+            self.tell(path, f"{text}; {self._consequence(path, at)}")
 
     def _old(self, path: Path) -> tuple[str, Path]:
         """(variable, key there) of what is at `path` here."""

@@ -20,6 +20,8 @@ from agent.config.model import LogSection, ServerSection
 from agent.config.problems import Problems, dotted, suggest
 from agent.config.translated import translated
 from agent.errors import ConfigError
+from agent.plugin import Context
+from agent.sources.gitlab import build
 from agent.sources.gitlab.options import NOT_BUILT, Options
 
 PREFIX = "AGE_"
@@ -61,7 +63,7 @@ class Imported(NamedTuple):
     notes: tuple[str, ...]
     """What could not be taken over, or has to be done by hand, one line each."""
     loads: bool
-    """Whether it is a valid configuration as it is."""
+    """Whether `cipush check` takes it as it is, on this machine."""
 
 
 def imported(file: File | None, environ: Mapping[str, str], opened: BinaryIO | None = None) -> Imported:
@@ -73,7 +75,8 @@ def imported(file: File | None, environ: Mapping[str, str], opened: BinaryIO | N
     draft = Draft(str(file), data.lines)
     _take(draft, (), data.tree)
     _variables(environ, draft)
-    sections, loads = draft.settle(_complete)
+    sections, is_valid = draft.settle(_complete)
+    loads = is_valid and _is_buildable(draft, sections[SOURCE])
     _tell(draft, sections)
     found = draft.tree.data
     ordered = {section: found[section] for section in ("log", "server", "sources") if section in found}
@@ -239,6 +242,19 @@ def _complete(draft: Draft) -> None:
     for path, value in DEFAULTS.items():
         if draft.tree.get(path) is None and (len(path) == 2 or draft.tree.get(path[:-1])):
             draft.tree.assign(path, value, "")
+
+
+def _is_buildable(draft: Draft, options: Options) -> bool:
+    """Whether the source can be made of it; addresses and files are looked at only then, and stay as they are."""
+    try:
+        build(SOURCE[-1], options, Context(lambda: 0.0, "", "", ""))
+    except ConfigError as error:
+        for problem in error.problems:
+            key, _, text = problem.partition(": ")
+            place = tuple(key.split("."))
+            draft.tell((*SOURCE, "ca_cert_path") if place[2:3] == ("tls",) else place, text)
+        return False
+    return True
 
 
 def _tell(draft: Draft, sections: Mapping[Path, Any]) -> None:
