@@ -113,7 +113,7 @@ async def test_what_a_merge_request_starts_in_its_fork_is_the_merge_requests_tho
     fork = max(read(world), key=lambda project: sum(map(is_requested, project.pipelines)))
     requested = separate(fork, next(project for project in world.projects if project is not fork))
     keys = {"use_graphql": way != "rest", "webhook": {"secret_token": SECRET, "max_per_second": 10_000}}
-    observer = Observer(world, OPTIONS | keys, step=600.0, heard=heard(world) if way == "webhooks" else ())
+    observer = Observer(world, OPTIONS | keys, step=900.0, heard=heard(world) if way == "webhooks" else ())
     await observer.watch(world.end + HOUR)
 
     counted = total(observer, "pipeline_run_count", project=fork.path_at(world.end), kind="merge_request", ref="merge_request")
