@@ -15,6 +15,10 @@ MAX_PAGES = 100
 """Pages of one list."""
 MAX_CHANGES = 1000
 """Pages of a list of changes: a hundred thousand after the longest absence."""
+MAX_IDLE = 3
+"""Of those in a row that have nothing new: one may where many change in the same second."""
+AHEAD_SECONDS = 3600.0
+"""How far ahead of its clock, or of the agent's, GitLab's times may be; those beyond say nothing."""
 FOR_ALL = frozenset({"auth", "connect", "rate_limit"})
 """Kinds of errors that the next question would run into as well."""
 ALONE = frozenset({"missing", "forbidden"})
@@ -56,14 +60,16 @@ class Api(Protocol):
 async def pages(api: Api, path: str, params: Mapping[str, str], *, enough: int = 0) -> tuple[list[Any], float]:
     """The items of a list, and the server's clock when it told the first; `enough`: no more are wanted, 0 = all.
 
-    Raises CollectError as the client does, and kind `size` for a list that does not end within `MAX_PAGES`.
+    Raises CollectError as the client does, and kind `size` for a list that does not end, within `MAX_PAGES` or at all.
     """
     answer = await api.get(path, params)
     found, date = items(answer.data, path), answer.date
     for _ in range(MAX_PAGES - 1):
         if not answer.next or 0 < enough <= len(found):
             return found[:enough] if enough else found, date
-        answer = await api.get(answer.next, {})
+        before, answer = answer, await api.get(answer.next, {})
+        if answer.next and (not answer.data or answer.data == before.data):
+            raise CollectError("size", f"{path}: the list goes on and has nothing new")
         found += items(answer.data, path)
     if answer.next:
         raise CollectError("size", f"{path}: the list has more than {MAX_PAGES} pages")
@@ -76,20 +82,24 @@ async def changes(api: Api, path: str, params: Mapping[str, str], after: int) ->
     The next page is asked for by time: what changes in the meantime moves to the list's end, and whatever comes after
     it moves up, so that a page asked for by its number would begin too late. Raises CollectError as `pages` does.
     """
-    begin, page, date = after - 1, 1, 0.0
+    begin, page, date, idle = after - 1, 1, 0.0, 0
     found: dict[object, Any] = {}
     for _ in range(MAX_CHANGES):
         asked = {"order_by": "updated_at", "sort": "asc", "updated_after": moment_of(begin), "page": str(page), **params}
         answer = await api.get(path, asked)
         date = date or answer.date
         rows = items(answer.data, path)
-        latest = begin
+        latest, before = begin, len(found)
         for row in rows:
             told = row if isinstance(row, dict) else {}
             found[told.get("id") if isinstance(told.get("id"), int) else len(found) + 0.5] = row
-            latest = max(latest, (seconds(told.get("updated_at")) or 0) - 1)
+            second = (seconds(told.get("updated_at")) or 0) - 1
+            latest = max(latest, second if second <= answer.date + AHEAD_SECONDS else 0)
         if not answer.next:
             return list(found.values()), date
+        idle = 0 if len(found) > before else idle + 1
+        if idle >= MAX_IDLE:
+            raise CollectError("size", f"{path}: the list goes on and has nothing new")
         begin, page = (latest, 1) if latest > begin else (begin, page + 1)
     raise CollectError("size", f"{path}: the list has more than {MAX_CHANGES} pages")
 

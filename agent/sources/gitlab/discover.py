@@ -124,8 +124,8 @@ class Discovery:
             before = self._lists.get(place)
             project = await self._named(entry.name, before.projects if before else ())
             return _List((project,), self._clock() + REFRESH_SECONDS, "")
-        found, is_cut = await self._found(entry)
-        problem = f"{_title(entry)}: more than {self._most} projects; the others are not read" if is_cut else ""
+        found, problem = await self._found(entry)
+        problem = f"{_title(entry)}: {problem}" if problem else ""
         return _List(found, self._clock() + REFRESH_SECONDS, problem)
 
     async def _named(self, name: str, before: Sequence[Project]) -> Project:
@@ -146,16 +146,21 @@ class Discovery:
             self.malformed["project"] += 1
             raise CollectError("json", f"the answer is no project: {error}") from error
 
-    async def _found(self, wildcard: Wildcard) -> tuple[tuple[Project, ...], bool]:
-        """A wildcard's projects, and whether there are too many. Raises CollectError."""
+    async def _found(self, wildcard: Wildcard) -> tuple[tuple[Project, ...], str]:
+        """A wildcard's projects, and what is wrong with the list. Raises CollectError."""
         path, params = _question(wildcard)
         answer = await self._api.get(path, {"simple": "true", "per_page": self._per_page, **params})
         found: dict[int, Project] = {}
         while True:
-            page = readable("project", items(answer.data, path), project_of, self.malformed)
+            before, page = len(found), readable("project", items(answer.data, path), project_of, self.malformed)
             found.update({project.id: project for project in page})
-            if not answer.next or len(found) >= self._most:
-                return tuple(found.values())[: self._most], bool(answer.next) or len(found) > self._most
+            projects = tuple(found.values())[: self._most]
+            if len(found) > self._most or (answer.next and len(found) == self._most):
+                return projects, f"more than {self._most} projects; the others are not read"
+            if not answer.next:
+                return projects, ""
+            if len(found) == before:  # else something that always names a next page would be asked for ever
+                return projects, "GitLab's list goes on and has nothing new; what comes after that is not read"
             answer = await self._api.get(answer.next, {})
 
 

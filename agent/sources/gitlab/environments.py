@@ -17,7 +17,7 @@ import anyio
 from agent.errors import CollectError
 from agent.model import Collected, Observation, Update
 from agent.net.words import escaped
-from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS, FOR_ALL, Api, changes, items, pages, spread
+from agent.sources.gitlab.asking import AHEAD_SECONDS, ALONE, ALONE_SECONDS, FOR_ALL, Api, changes, items, pages, spread
 from agent.sources.gitlab.behind import Compared
 from agent.sources.gitlab.deployments import STATUSES, Deployment, deployment_of, environment_of, observed
 from agent.sources.gitlab.families import Families
@@ -140,7 +140,9 @@ class Environments:
             self._places = {}
         self._places = {number: self._believed(self._places.get(number)) for number in watched}
         due = [each for each in watched.values() if self._is_due(each, self._places[each.project.id])]
-        turn = _Round({number: mark for number, mark in marks.items() if number in watched}, due[::-1])
+        latest = self._clock() + AHEAD_SECONDS  # a mark beyond is wrong, and that project is read from its beginning
+        marks = {number: mark for number, mark in marks.items() if number in watched and mark <= latest}
+        turn = _Round(marks, due[::-1])
         await self._read_all(turn)
         told = self._told | {number for number, place in self._places.items() if place.read_at}
         if turn.errors and not turn.read and (turn.errors[-1].kind in FOR_ALL or not told):
@@ -171,8 +173,9 @@ class Environments:
                     continue
                 turn.read += 1
                 turn.observations += self._counted(each, answer)
-                if answer:
-                    turn.marks[each.project.id] = max(deployment.updated for deployment in answer) - OVERLAP_SECONDS
+                known = [one.updated for one in answer if one.updated <= self._clock() + AHEAD_SECONDS]
+                if known:  # a time that is far ahead says nothing
+                    turn.marks[each.project.id] = max(known) - OVERLAP_SECONDS
             if turn.errors and turn.errors[-1].kind in FOR_ALL:
                 break
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent.model import Note, Observation
+from agent.sources.gitlab.asking import AHEAD_SECONDS
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.progress import Progress
 
-AHEAD_SECONDS = 3600.0
-"""How far ahead of the agent's clock GitLab's may be."""
 MAX_TRIES = 5
 """Of reading the jobs of one pipeline, until it is counted without them."""
 MAX_SEEN = 100_000

@@ -23,6 +23,8 @@ MAX_SUITES = 100
 MAX_ARTIFACTS = 1000
 FIRST_SECOND = 946684800
 """2000-01-01: earlier times are zero values of some program on the way."""
+LAST_SECOND = 4102444800
+"""2100-01-01: later times are somebody's word for never, and end what they are reckoned with."""
 LARGEST = 1 << 62
 LONGEST_SECONDS = 10 * 366 * 86400
 """No pipeline runs for longer; a duration that says so is wrong."""
@@ -140,7 +142,7 @@ def _suite_of(found: Json) -> tuple[str, Totals]:
 
 
 def seconds(found: object) -> int | None:
-    """An ISO 8601 time as whole seconds since the epoch; None for none, a zero value, and what cannot be read."""
+    """An ISO 8601 time as whole seconds since the epoch; None for none, a zero value, never, and what cannot be read."""
     if not isinstance(found, str):
         return None
     try:
@@ -148,7 +150,7 @@ def seconds(found: object) -> int | None:
         second = int(at.timestamp()) if at.tzinfo is not None else 0
     except (ValueError, OverflowError):
         return None
-    return second if second >= FIRST_SECOND else None
+    return second if FIRST_SECOND <= second < LAST_SECOND else None
 
 
 def moment(found: Json, key: str) -> int:
@@ -170,7 +172,7 @@ def percent(found: object) -> float | None:
     """A coverage: text of pipelines, a number of jobs."""
     try:
         value = float(found) if isinstance(found, str | int | float) else -1.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return value if 0 <= value <= 100 else None
 
