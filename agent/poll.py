@@ -40,8 +40,8 @@ FAMILIES = (UP, LAST_SUCCESS, DURATION, ERRORS, COLLECTS, SERIES, FUTURE)
 
 BUG = "bug"
 """The kind of a failure that no source should have."""
-HASTE_SECONDS = 1.0
-"""From what wakes a loop to its collect: it comes in bursts."""
+HASTE_SECONDS = 5.0
+"""From what wakes a loop to its collect: it comes in bursts, and each collect costs requests."""
 _AT = itemgetter(Update._fields.index("at"))
 
 

@@ -46,25 +46,27 @@ class Observer:
     ) -> None:
         self.world = world
         self.now = world.start - HOUR
+        self._zero: float | None = None
         self.tally = Tally()
         self.deaths = 0
         self.problems: list[str] = []
         self.gauges: dict[str, dict[tuple[str, tuple[str, ...]], float]] = {}
         """By scope: (family, labels) -> value, as the store would have them."""
         self._skew = skew
-        self._step, self._rng, self._trouble = step, Random(trouble), trouble
+        self.step_seconds, self._rng, self._trouble = step, Random(trouble), trouble
         base = {"url": "http://localhost", "token": TOKEN, "max_requests_per_second": 1e6, "burst_requests_per_second": 1e6}
         self._options = Options.model_validate(base | dict(options))
         self._coming = iter(heard)
         self._next = next(self._coming, None)
         self._showers = Showers(trouble, TROUBLE)
-        self.api = GitlabApi(world, lambda: self.now, profile=profile, showers=self._showers)
+        self.api = GitlabApi(world, self._clock, profile=profile, showers=self._showers)
         self.notes: dict[str, str] = {}
         self._cursors: dict[str, object] = {}
         self._begin()
 
     async def step(self) -> None:
         """A moment: what is delivered in it, what is read at its end."""
+        self._zero = self.now - anyio.current_time() if self._zero is None else self._zero
         while self._next is not None and self._next.received <= self.now:
             self._hear(self._next)
             self._next = next(self._coming, None)
@@ -74,8 +76,8 @@ class Observer:
         if self._rng.random() < self._trouble / 5:
             self.deaths += 1
             self._begin()
-        await anyio.sleep(self._step)
-        self.now += self._step
+        await anyio.sleep(self.step_seconds)
+        self._clock()
 
     async def watch(self, until: float) -> None:
         """Go on until then."""
@@ -87,9 +89,15 @@ class Observer:
         self._trouble = self._showers.share = 0.0
         await self.watch(self.now + seconds)
 
+    def _clock(self) -> float:
+        """Seconds since the epoch; they pass while something is waited for."""
+        if self._zero is not None:
+            self.now = self._zero + anyio.current_time()
+        return self.now
+
     def _begin(self) -> None:
         """Another life: all that is left of the one before is in the ledger."""
-        context = Context(lambda: self.now + self._skew, "ci", "one", "test", recall=lambda _name: self.notes)
+        context = Context(lambda: self._clock() + self._skew, "ci", "one", "test", recall=lambda _name: self.notes)
         self.source = GitlabSource("gitlab", self._options, context, Inside(self.api))
         self._pollers = self.source.pollers()
         self._due: dict[str, float] = {}
@@ -110,10 +118,15 @@ class Observer:
         self._woken.discard(poller.name)
         again = True
         while again:
+            collected = None
             try:
-                collected = await poller.collect(cursors.get(poller.name))
+                with anyio.move_on_after(poller.timeout_seconds or poller.interval_seconds):
+                    collected = await poller.collect(cursors.get(poller.name))
             except CollectError as error:
                 self.problems.append(f"{poller.name}: {error}")
+                break
+            if collected is None:
+                self.problems.append(f"{poller.name}: no answer in time")
                 break
             if collected.problem:
                 self.problems.append(f"{poller.name}: {collected.problem}")

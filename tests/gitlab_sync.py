@@ -119,7 +119,7 @@ class Server:
     """Projects and their pipelines as they are now; asked by the sync as a reader and as a discovery."""
 
     clock: Callable[[], float]
-    together: int = 1
+    together: int = 100
     projects_by_id: dict[int, Project] = field(default_factory=dict)
     pipelines_of: dict[int, list[Pipeline]] = field(default_factory=dict)
     jobs_of: dict[int, list[Job]] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class Server:
                 found.pipelines[project.id] = [one for one in self.pipelines_of[project.id] if wanted(one)]
         return found
 
-    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0, among: int = 0) -> Found:
         self.after.append((tuple(project.id for project in projects), after))
         found = self._found("changed", projects, lambda one: after <= one.updated and (not before or one.updated < before))
         for number in [number for number, told in found.pipelines.items() if len(told) > self.most]:

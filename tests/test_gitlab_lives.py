@@ -36,7 +36,7 @@ async def test_a_new_life_shows_what_the_one_before_did(use_graphql: bool, names
 
     observer.gauges = {}
     observer._begin()
-    await observer.watch(observer.now + 2 * observer._step)
+    await observer.watch(observer.now + 2 * observer.step_seconds)
 
     assert {name: observer.shown(name) for name in names} == before
     kinds = {labels[2] for labels in before["pipeline_status"]}

@@ -7,7 +7,8 @@ from trio.testing import MockClock
 
 from agent.errors import CollectError
 from agent.sources.gitlab.objects import Project, Upstream
-from agent.sources.gitlab.rest import MAX_WAITS, RestReader
+from agent.sources.gitlab.rest import RestReader
+from agent.sources.gitlab.rest_upstreams import MAX_WAITS
 from tests.gitlab_rest import NOW, SHOP, GitLab, Run, options
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +91,7 @@ async def test_where_a_few_projects_are_asked_their_pipelines_wait_for_the_other
     others = [Project(number, f"acme/p{number}") for number in (20, 21, 22)]
     await reader.changed([SHOP, TILL, *others], NOW)
     gitlab.runs[0].triggers.append(("release", down))
-    few = await reader.changed([TILL], NOW - 100)
+    few = await reader.changed([TILL], NOW - 100, among=5)
     all_of_them = await reader.changed([SHOP, TILL, *others], NOW - 200)
 
     assert few.pipelines == {}
@@ -130,9 +131,9 @@ async def test_a_pipeline_waits_while_a_project_that_fell_behind_is_asked_apart_
     gitlab.more["/projects/7/pipelines"] = CollectError("json", "the answer is no list")
     await reader.changed([SHOP], 0)
 
-    without = await reader.changed([TILL, third], 0)
+    without = await reader.changed([TILL, third], 0, among=3)
     del gitlab.more["/projects/7/pipelines"]
-    found = await reader.changed([SHOP, TILL], 0)
+    found = await reader.changed([SHOP, TILL], 0, among=3)
 
     assert (without.failed[8].kind, found.pipelines[8][0].upstream) == ("upstream", RELEASE)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agent.sources.gitlab import sync as module
+from agent.sources.gitlab.going import FOLLOW_SECONDS, REFRESH_SECONDS
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
-from agent.sources.gitlab.survey import FOLLOW_SECONDS, FORGET_SECONDS, HEADS_SECONDS, REFRESH_SECONDS
+from agent.sources.gitlab.rounds import Pace
+from agent.sources.gitlab.survey import FORGET_SECONDS, HEADS_SECONDS, HINTED_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +77,7 @@ async def test_a_process_that_starts_again_registers_nothing_anew(rig: Rig, wall
 async def test_much_at_once_is_counted_in_portions_and_asked_for_once(
     rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PORTION", 10)
+    monkeypatch.setattr(rig.sync, "_pace", Pace(10, 10))
     monkeypatch.setattr(module, "MAX_OBSERVATIONS", 20)
     rig.server.put(1, *(pipeline(100 + number, updated=START + number % 7) for number in range(55)))
     rig.server.asked.clear()
@@ -93,6 +95,17 @@ async def test_a_project_made_later_counts_from_its_first_second(rig: Rig, wall:
 
     assert await rig.poll_all() == ["pipeline:31"]
     assert rig.engine.watched[3] == ("team/p3", START + 10)
+
+
+async def test_a_project_that_was_made_long_ago_and_is_seen_only_now_has_no_past_that_counts(rig: Rig, wall: Clock) -> None:
+    wall.now += 3 * 86400
+    rig.server.put(1, pipeline(12, updated=int(wall.now) - 5))
+    await rig.poll_all()
+    wall.now += 200
+    rig.server.add(3, pipeline(31, updated=START + 3600), created=START + 600)
+
+    assert await rig.poll_all() == []
+    assert rig.engine.watched[3] == ("team/p3", int(wall.now))
 
 
 async def test_an_old_project_that_appears_later_counts_from_then_on(rig: Rig, wall: Clock) -> None:
@@ -153,7 +166,7 @@ async def test_pipelines_of_a_busy_project_are_looked_at_again_as_well(rig: Rig,
     wall.now += REFRESH_SECONDS
     rig.server.put(2, pipeline(40, updated=int(wall.now) - 5))
 
-    assert await rig.poll_all() == ["job:210", "pipeline:40"]
+    assert sorted(await rig.poll_all()) == ["job:210", "pipeline:40"]
 
 
 async def test_a_deleted_pipeline_of_a_busy_project_is_given_up(rig: Rig, wall: Clock) -> None:
@@ -170,10 +183,22 @@ async def test_a_hint_looks_at_running_pipelines_again(rig: Rig, wall: Clock) ->
     wall.now += 600
     await rig.poll_all()
     rig.server.jobs_of[21] = [job(210)]
-    wall.now += 2
+    wall.now += HINTED_SECONDS
     rig.sync.hint(2)
 
     assert await rig.poll_all() == ["job:210"]
+
+
+async def test_hints_do_not_have_jobs_read_all_the_time(rig: Rig, wall: Clock) -> None:
+    wall.now += 600
+    await rig.poll_all()
+    before = rig.server.asked["jobs"]
+    for _ in range(60):
+        wall.now += 1
+        rig.sync.hint(2)
+        await rig.poll_all()
+
+    assert rig.server.asked["jobs"] - before <= 60 / HINTED_SECONDS
 
 
 async def test_a_manual_pipeline_is_left_alone_while_it_does_not_change(rig: Rig, wall: Clock) -> None:

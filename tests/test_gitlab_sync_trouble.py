@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import pytest
 from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.asking import ALONE_SECONDS
-from agent.sources.gitlab.memory import MAX_TRIES
+from agent.sources.gitlab.memory import GIVE_UP_SECONDS
 from agent.sources.gitlab.objects import Project, Report
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.survey import HEADS_SECONDS
@@ -62,14 +63,32 @@ async def test_a_project_that_fails_is_named(rig: Rig) -> None:
 @pytest.mark.parametrize("kind", ["missing", "forbidden"])
 async def test_a_project_that_may_not_be_read_is_left_alone_for_hours(rig: Rig, wall: Clock, kind: str) -> None:
     rig.server.failing[1] = kind
-    await rig.poll_all()
-    rig.server.after.clear()
-    wall.now += ALONE_SECONDS - 60
-    await rig.poll_all()
-    wall.now += 120
-    await rig.poll_all()
+    asked = []
+    for _ in range(4 * 720):  # a day
+        wall.now += 30
+        rig.server.after.clear()
+        await rig.poll_all()
+        asked += [wall.now for projects, _ in rig.server.after if 1 in projects]
 
-    assert [projects for projects, _ in rig.server.after] == [(2,), (1, 2)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert gaps == sorted(gaps)
+    assert (gaps[0], gaps[-1], len(gaps) < 15) == (60, ALONE_SECONDS, True)
+
+
+async def test_a_token_of_somebody_else_for_minutes_costs_minutes(rig: Rig, wall: Clock) -> None:
+    rig.server.failing |= {1: "missing", 2: "missing"}
+    for _ in range(6):
+        wall.now += 30
+        await rig.poll_all()
+    said = rig.survey.away.remark({1: "team/p1"})
+    rig.server.failing.clear()
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    wall.now += 240
+
+    assert "pipeline:12" in await rig.poll_all()
+    assert said.startswith("projects that cannot be read, left alone until ")
+    assert said.endswith(" or later: team/p1 (no), 2 (no)")
+    assert rig.survey.away.remark({}) == ""
 
 
 async def test_a_pipeline_whose_jobs_cannot_be_read_is_read_whole_at_a_later_poll(rig: Rig, wall: Clock) -> None:
@@ -138,20 +157,31 @@ async def test_a_cursor_that_cannot_be_read_begins_anew_and_says_so(rig: Rig, wa
     assert rig.problem == "the cursor cannot be read; pipelines are read from now on"
 
 
-async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them(rig: Rig, wall: Clock) -> None:
+async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them_after_hours(rig: Rig, wall: Clock) -> None:
     rig.server.put(1, pipeline(12, updated=START + 20))
     rig.server.no_jobs[12] = "json"
     counted: list[str] = []
-    for _ in range(MAX_TRIES):
-        counted += await rig.poll_all()
+    begun = wall.now
+    while not counted and wall.now < begun + 2 * GIVE_UP_SECONDS:
         wall.now += 30
-    before = rig.server.asked["jobs"]
-    wall.now += 30
-    await rig.poll_all()
+        counted = [key for key in await rig.poll_all() if key == "pipeline:12"]
 
-    assert counted == ["pipeline:12"]
-    assert rig.sync.errors == {("jobs", "json"): MAX_TRIES}
-    assert rig.server.asked["jobs"] - before <= 1  # of the one that runs
+    assert GIVE_UP_SECONDS <= wall.now - begun < 1.2 * GIVE_UP_SECONDS
+    assert 10 < rig.sync.errors["jobs", "json"] < 30  # ever more rarely
+
+
+async def test_jobs_that_could_not_be_read_for_minutes_count(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.jobs_of[12] = [job(120)]
+    rig.server.no_jobs[12] = "json"
+    for _ in range(300):
+        wall.now += 1
+        rig.sync.hint(1)  # as webhooks do
+        await rig.poll_all()
+    del rig.server.no_jobs[12]
+    wall.now += 600
+
+    assert "job:120" in await rig.poll_all()
 
 
 async def test_a_project_that_could_not_be_read_stays_behind_though_its_branches_were_listed(
@@ -170,9 +200,9 @@ async def test_a_project_that_could_not_be_read_stays_behind_though_its_branches
     with monkeypatch.context() as patched:
         changed = rig.server.changed
 
-        async def refused(projects: Sequence[Project], after: int, before: int) -> Found:
+        async def refused(projects: Sequence[Project], after: int, before: int, among: int) -> Found:
             rig.server.failing[1] = "json"
-            found = await changed(projects, after, before)
+            found = await changed(projects, after, before, among)
             del rig.server.failing[1]
             return found
 
@@ -237,7 +267,7 @@ async def test_a_project_that_cannot_be_read_is_counted_once_a_poll(rig: Rig, wa
         wall.now += HEADS_SECONDS  # they fail there as well
         await rig.poll_all()
 
-    assert rig.survey.errors == {("pipelines", "timeout"): 3, ("pipelines", "forbidden"): 1}
+    assert rig.survey.errors == {("pipelines", "timeout"): 3, ("pipelines", "forbidden"): 3}
 
 
 async def test_a_pipeline_that_cannot_be_asked_for_by_its_number_is_told_and_counted(

@@ -99,7 +99,7 @@ async def test_a_project_that_cannot_be_seen_for_a_while_is_left_alone_and_then_
     await observer.watch(world.end + 8 * HOUR)
 
     assert any(path in problem for problem in observer.problems)
-    assert len(refused) <= 4
+    assert len(refused) <= 10  # ever more rarely
     assert total(observer, "pipeline_run_count") > total(observer, "pipeline_run_count", project=path) > 5
     assert unseen(observer) == set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,8 @@ PIPELINES = 20
 TROUBLE = 0.02
 STEP_SECONDS = 240.0
 """Four looks before anything that has ended can run again."""
+LONGEST_STEP_SECONDS = 1_800.0
+"""Where nothing changes: what waits for people does so for days."""
 UNSEEN_SECONDS = 3_900
 """A project in which nothing happens is asked for deployments once an hour."""
 KILLED_PROJECTS, KILLED_PIPELINES = 40, 400
@@ -56,7 +59,13 @@ async def _observed(here: World, way: Way) -> Observer:
         options["webhook"] = {"secret_token": SECRET, "max_per_second": 100_000}
     heard = _heard(here) if way == "webhooks" else ()
     observer = Observer(here, options, trouble=TROUBLE, heard=heard, step=STEP_SECONDS)
-    await observer.watch(here.end + 3_600)
+    changes = sorted({view.updated_at for pipeline in here.pipelines() for view in pipeline.views})
+    while observer.now < here.end + 3_600:
+        coming = bisect_right(changes, observer.now)
+        quiet = changes[coming] - observer.now - STEP_SECONDS if coming < len(changes) else 0
+        observer.step_seconds = min(max(STEP_SECONDS, quiet), LONGEST_STEP_SECONDS)
+        await observer.step()
+    observer.step_seconds = STEP_SECONDS
     await observer.clear_up()
     return observer
 

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agent.model import Note, Observation
 from agent.sources.gitlab.asking import AHEAD_SECONDS
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.progress import Progress
+from agent.sources.gitlab.rounds import Round
 
-MAX_TRIES = 5
-"""Of reading the jobs of one pipeline, until it is counted without them."""
+AGAIN_SECONDS = 30.0
+"""After how long the jobs of a pipeline are read again that could not be; each further time twice as long,"""
+RARE_SECONDS = 1800.0
+"""so long in the end."""
+GIVE_UP_SECONDS = 6 * 3600.0
+"""After so long it is counted without them."""
 MAX_SEEN = 100_000
 """Pipelines that are remembered as counted; the oldest are forgotten first and cost another reading."""
+
+
+class Trouble(NamedTuple):
+    """A pipeline whose jobs could not be read; times by the agent's clock."""
+
+    since: float
+    until: float
+    """When it is tried again."""
+    seconds: float
+    """How long that was to wait."""
 
 
 @dataclass
@@ -30,8 +45,12 @@ class Memory:
     """By project id: how many seconds of changes are asked for at once, where all since its mark are too many."""
     until: dict[int, int] = field(default_factory=dict)
     """By project id: the second up to which it is read, where that is not its end."""
+    told: set[int] = field(default_factory=set)
+    """Projects of which GitLab has said what changed; they are as far as that once their `todo` is done."""
     stuck: set[int] = field(default_factory=set)
     """Projects of which something could not be read in full: they stay behind."""
+    round: Round | None = None
+    """A look at all projects that is not at its end."""
     seen: dict[int, tuple[int, str]] = field(default_factory=dict)
     """By pipeline id: (updated, status) of those that were counted as they are."""
     open: dict[int, tuple[int, Pipeline]] = field(default_factory=dict)
@@ -56,16 +75,27 @@ class Memory:
             if not pipeline.is_final:
                 self.heard[pipeline.id] = now
 
-    tries: dict[int, int] = field(default_factory=dict)
-    """By id of a pipeline whose jobs could not be read: how often that was tried."""
+    tries: dict[int, Trouble] = field(default_factory=dict)
+    """By id of a pipeline whose jobs could not be read."""
 
-    def gives_up(self, pipeline_id: int) -> bool:
+    def gives_up(self, pipeline_id: int, now: float) -> bool:
         """Its jobs could not be read once more; whether it is to be counted without them."""
-        self.tries[pipeline_id] = self.tries.get(pipeline_id, 0) + 1
-        return self.tries[pipeline_id] >= MAX_TRIES
+        before = self.tries.get(pipeline_id)
+        seconds = AGAIN_SECONDS if before is None else min(2 * before.seconds, RARE_SECONDS)
+        self.tries[pipeline_id] = Trouble(now if before is None else before.since, now + seconds, seconds)
+        return now - self.tries[pipeline_id].since >= GIVE_UP_SECONDS
+
+    def waits(self, pipeline_id: int, now: float) -> bool:
+        """Whether it is too early to try again."""
+        trouble = self.tries.get(pipeline_id)
+        return trouble is not None and 0 < trouble.until - now <= RARE_SECONDS
 
     def read(self, project_id: int, end: int) -> None:
         """All that changed in a project before a second was told; 0 = all there is."""
+        self.told.add(project_id)
+        self.stuck.discard(project_id)
+        if self.round is not None:
+            self.round.answered.add(project_id)
         self.until.pop(project_id, None)
         if end:
             self.until[project_id] = end
@@ -76,6 +106,13 @@ class Memory:
         """There is none of that number any more."""
         for held in (self.open, self.looked, self.heard, self.tries, self.seen):
             held.pop(pipeline_id, None)
+
+    def add(self, project_id: int, pipelines: Sequence[Pipeline]) -> None:
+        """More to do for a project; of one pipeline what was said last."""
+        if not pipelines:
+            return
+        todo = {pipeline.id: pipeline for pipeline in (*self.todo.get(project_id, ()), *pipelines)}
+        self.todo[project_id] = sorted(todo.values(), key=lambda pipeline: (pipeline.updated, pipeline.id), reverse=True)
 
     def coming(self) -> set[int]:
         """Ids of the pipelines that are still to be read in full."""
@@ -100,11 +137,16 @@ class Memory:
     def reached(self, project_id: int) -> None:
         """Nothing of a project is left to do: it is as far as the others, unless it was not read to its end."""
         self.todo.pop(project_id, None)
+        if project_id not in self.told:
+            return
         until = self.until.pop(project_id, 0)
         if project_id not in self.stuck:
             self.progress.late.pop(project_id, None)
             if until:
                 self.progress.late[project_id] = until
+        elif self.round is not None:
+            self.round.behind.add(project_id)
+        self.told.discard(project_id)
         self.stuck.discard(project_id)
 
 

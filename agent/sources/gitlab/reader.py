@@ -29,14 +29,15 @@ class Reader(Protocol):
 
     @property
     def together(self) -> int:
-        """How many projects `unfinished` is best asked for at once: what ends while it asks may be overlooked."""
+        """How many projects `unfinished` is asked for at once at most, and what else at first."""
         ...
 
-    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0, among: int = 0) -> Found:
         """Pipelines whose `updated` is at or after that second and before the other, children too; any number of projects.
 
         `before`: 0 = however late. A project of which there is more than one question can bring fails with the kind
-        `size`: then a shorter time is to be asked for.
+        `size`: then a shorter time is to be asked for. `among`: how many projects are asked one after the other, these
+        included; 0 = no others. What triggered a pipeline may be in one of them.
 
         Raises CollectError where nothing can be read at all: `auth`, `connect`, `rate_limit`.
         """

@@ -60,9 +60,9 @@ class Either:
         """See `Reader`."""
         return (self._graphql if self.uses_graphql else self._rest).together
 
-    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0, among: int = 0) -> Found:
         """See `Reader`."""
-        return await self._ask(LISTS, lambda reader: reader.changed(projects, after, before))
+        return await self._ask(LISTS, lambda reader: reader.changed(projects, after, before, among))
 
     async def jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> dict[int, list[Job] | CollectError]:
         """See `Reader`."""

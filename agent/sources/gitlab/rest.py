@@ -20,6 +20,7 @@ from agent.sources.gitlab.parsed import MalformedError, job_of, readable, report
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.rest_details import CHILD, Details, Row, row_of
 from agent.sources.gitlab.rest_heads import Heads
+from agent.sources.gitlab.rest_upstreams import Upstreams
 from agent.sources.gitlab.rest_variables import VariableReader
 from agent.sources.gitlab.variables import Wanted
 
@@ -31,8 +32,6 @@ STATUSES = (
     *("pending", "running", "canceling", "manual", "scheduled"),
 )
 """In which a pipeline has not ended; GitLab filters by one at a time, and old versions do not know all."""
-MAX_WAITS = 3
-"""How often a project is left for the next poll because what triggered a pipeline of it may be read by then."""
 MAX_REQUESTS_ASKED = 50
 """Merge requests of one question."""
 _OUT_OF_SIGHT = frozenset({"missing", "forbidden"})
@@ -68,7 +67,7 @@ class RestReader:
     """
 
     together = 10
-    """Projects that `unfinished` is best asked for at once; what ends while it asks may be overlooked."""
+    """Of what ends while `unfinished` asks, some may be overlooked."""
 
     def __init__(self, api: Api, options: Options) -> None:
         self._api = api
@@ -78,18 +77,14 @@ class RestReader:
         self._has_children = options.collectors.pipelines.include_child_pipelines
         self._with_runners = options.collectors.jobs.include_runner_details
         self._unknown_statuses: set[str] = set()
-        self._most = 0
-        """Projects of the last question that was about all of them."""
-        self._unread: set[int] = set()
-        """Projects that could not be read when they were asked for last: what they triggered is not known yet."""
-        self._waits: Counter[int] = Counter()
         self.malformed: Counter[str] = Counter()
         """Objects that could not be read, by kind."""
         self._details = Details(api, options.rest_page_size, with_children=self._has_children, malformed=self.malformed)
+        self._upstreams = Upstreams(self._details)
         self._heads = Heads(api, options, self.malformed)
         self._variables = VariableReader(api, Wanted(options.labels.variables), options.rest_page_size, self._at_once)
 
-    async def changed(self, projects: Sequence[Project], after: int, before: int = 0) -> Found:
+    async def changed(self, projects: Sequence[Project], after: int, before: int = 0, among: int = 0) -> Found:
         """Pipelines whose `updated` is at or after that second and before the other, children too. Raises CollectError."""
 
         async def ask(project: Project) -> _Listed:
@@ -98,11 +93,7 @@ class RestReader:
             return _Listed(rows, children, date)
 
         found = await self._read(projects, ask, lambda one: after <= one.updated and (not before or one.updated < before))
-        self._unread -= {project.id for project in projects}
-        self._unread |= {number for number, error in found.failed.items() if error.kind not in _OUT_OF_SIGHT}
-        is_whole = not self._unread and 2 * len(projects) > self._most
-        self._most = len(projects) if is_whole else self._most
-        self._await_upstreams(projects, found, is_whole=is_whole)
+        self._upstreams.await_all(projects, found, among or len(projects))
         return found
 
     async def unfinished(self, projects: Sequence[Project]) -> Found:
@@ -251,22 +242,6 @@ class RestReader:
         for number in reading.pipelines:
             found = chosen[number]
             reading.found.pipelines[number] = [self._whole(projects[number], pipeline, states) for pipeline in found]
-
-    def _await_upstreams(self, projects: Iterable[Project], found: Found, *, is_whole: bool) -> None:
-        """A pipeline counts once: where other projects were not read, what triggered it may be there, at the next poll."""
-        for project in projects:
-            for pipeline in found.pipelines.get(project.id, ()):
-                if not pipeline.is_final or not self._details.is_orphan(pipeline):
-                    continue
-                self._waits[pipeline.id] += 1
-                if is_whole or self._waits[pipeline.id] > MAX_WAITS:
-                    del self._waits[pipeline.id]
-                    self._details.give_up(pipeline)
-                else:
-                    text = f"what triggered pipeline {pipeline.id} is not known yet; the project is read at the next poll"
-                    found.failed[project.id] = CollectError("upstream", text)
-        for number in found.failed:
-            found.pipelines.pop(number, None)
 
     def _named(self, project: Project, rows: Iterable[Row], found: Found) -> Project:
         """The project under its name of today, where a list tells it."""

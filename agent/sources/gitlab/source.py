@@ -28,6 +28,7 @@ from agent.sources.gitlab.present import Present
 from agent.sources.gitlab.readers import Either
 from agent.sources.gitlab.reports import CaseReader
 from agent.sources.gitlab.rest import RestReader
+from agent.sources.gitlab.rounds import longest
 from agent.sources.gitlab.survey import Survey
 from agent.sources.gitlab.sync import Sync, skewed
 from agent.sources.gitlab.tiers import Tiers
@@ -44,7 +45,9 @@ FIRST_SECONDS = 10.0
 TIERS_SECONDS = 300.0
 """How often it is looked whether a namespace has to be asked for its tier."""
 ASKING_SECONDS = 120.0
-"""Longest time for one collect from the API."""
+"""Longest time for one collect from the API,"""
+PIECES = 5
+"""but that of pipelines: so many times as long as the longest piece of a look may take, for the list of projects is one too."""
 PATIENCE_SECONDS = 60.0
 """How long the first look at environments waits until it is known which projects there are."""
 PIPELINES, ENVIRONMENTS = "pipelines", "environments"
@@ -120,6 +123,8 @@ class GitlabSource:
             said = (f"{len(self._asking.survey.projects)} projects are read", *barren, *said)
         if self._asking.either is not None and self._asking.either.remark:
             said = (self._asking.either.remark, *said)
+            away = self._asking.survey.away.remark({n: project.path for n, (project, _) in self._asking.survey.projects.items()})
+            said = (*said, away) if away else said
         if self._asking.survey.is_skewed:
             said = (skewed(self._asking.survey.skew), *said)
         if not (self._options.projects or self._options.wildcards):
@@ -160,8 +165,8 @@ class GitlabSource:
         if asking is None or not (self._options.projects or self._options.wildcards):
             return
         if self._is_polled:
-            collect = self._watch.timed(PIPELINES, asking.sync.collect)
-            yield Poller(PIPELINES, collectors.pipelines.interval_seconds, collect, ASKING_SECONDS, durable=True)
+            collect, limit = self._watch.timed(PIPELINES, asking.sync.collect), longest(self._options.max_requests_per_second)
+            yield Poller(PIPELINES, collectors.pipelines.interval_seconds, collect, PIECES * limit, durable=True)
         if collectors.pipelines.enabled and asking.cases is not None:
             yield Poller("test_cases", collectors.test_reports.interval_seconds, self._collect_cases)
         if collectors.environments.enabled and collectors.pipelines.enabled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import anyio
@@ -11,28 +11,30 @@ import anyio
 from agent.errors import CollectError
 from agent.model import SKEW_SECONDS
 from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS
+from agent.sources.gitlab.away import Away
 from agent.sources.gitlab.engine import Engine
+from agent.sources.gitlab.going import Going
 from agent.sources.gitlab.memory import Gathered, Memory
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import Options, ProjectOptions
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
 from agent.sources.gitlab.reader import Found, Reader
+from agent.sources.gitlab.rounds import Pace, Round, longest
 
 FORGET_SECONDS = 3600.0
 """After how long a project is forgotten that no list has any more."""
 HEADS_SECONDS = 1800.0
 """How old what is known of branches, tags and the states of merge requests may become."""
-FOLLOW_SECONDS = 900.0
-"""After how long without news a pipeline that has not ended is asked for by its number: it may have been deleted."""
-GOING = ("running", "pending", "preparing", "canceling")
-"""Statuses of pipelines whose jobs go on."""
-REFRESH_SECONDS = 60.0
-"""After how long, at the least, their jobs are read again where nothing is said to have changed."""
-FOLLOWED_AT_ONCE = 24
-"""Pipelines asked for so at a poll."""
+HINTED_SECONDS = 15.0
+"""After how long the jobs of a pipeline that runs are read again where somebody hints at its project."""
+NEWBORN_SECONDS = 3600.0
+"""How much later than it was made a project may be listed, and still be new."""
+MOST_AT_ONCE = 1000
+"""Projects of one piece of a look."""
 SINCE = "since:"
 """Notes: from which second on the project of that number is counted."""
 
+Ask = Callable[[Sequence[Project], Memory, float, Gathered], Awaitable[None]]
 Known = Mapping[int, tuple[Project, ProjectOptions]]
 """Projects and the rules for them, by id."""
 
@@ -66,12 +68,18 @@ class Survey:
         self._reader = reader
         self._discovery = discovery
         self._engine = engine
-        self._jobs = options.collectors.jobs
+        self._going = Going(engine, options.collectors.jobs)
         self._max_gap = options.max_gap_seconds
-        self._retry: dict[int, float] = {}
+        self._listed = 0
+        """GitLab's second at which the projects were listed last."""
         self._heads_at = 0.0
+        self._limit = longest(options.max_requests_per_second)
+        """Seconds for one piece of a look."""
+        self._paces = {kind: Pace(reader.together, MOST_AT_ONCE) for kind in ("join", "ask", "heads")}
         self._missing: dict[int, float] = {}
         """By id of a project that is in no list any more: since when."""
+        self.away = Away(ALONE_SECONDS)
+        """Projects that are left alone."""
         self.skew = 0.0
         """How far GitLab's clock is ahead of the agent's, seconds, by its last answer."""
         self.begun = anyio.Event()
@@ -96,26 +104,73 @@ class Survey:
         """Nothing of what was asked has been committed."""
         self._heads_at = 0.0
 
-    async def everything(self, memory: Memory, now: float, gathered: Gathered) -> None:
-        """What is to be read of all projects goes to `memory.todo`. Raises CollectError where nothing can be read."""
+    async def begin(self, memory: Memory, now: float, gathered: Gathered) -> None:
+        """A look at all projects: `memory.round`. Raises CollectError where they cannot be listed."""
         self._blamed.clear()
         await self._list(memory, now, gathered)
-        due = [project for project, _ in self.projects.values() if self._is_due(project.id, now)]
-        await self._join([project for project in due if project.id not in memory.since], memory, now, gathered)
-        due = [project for project in due if project.id in memory.since]
-        has_answered = await self._ask(due, memory, now, gathered)
-        await self._follow(memory, now, gathered)
-        self._refresh(memory, now)
-        if not 0 <= now - self._heads_at < HEADS_SECONDS:
-            await self._heads(due, memory, now, gathered)
+        due = [project for project, _ in self.projects.values() if self.away.is_due(project.id, now)]
+        known = [project for project in due if project.id in memory.since]
+        is_heads = not 0 <= now - self._heads_at < HEADS_SECONDS
+        joined = [project for project in due if project.id not in memory.since]
+        before, self._listed = self._listed, int(now + self.skew)
+        listed = min(before or memory.progress.mark, memory.progress.mark)
+        memory.round = Round(joined, known, due if is_heads else [], listed)
+        if is_heads:
             self._heads_at = now
-        if not has_answered:
+
+    async def go_on(self, memory: Memory, now: float, gathered: Gathered) -> None:
+        """A piece of it; what is to be read in full goes to `memory.todo`. Raises CollectError where nothing can be read."""
+        left = memory.round
+        if left is None:
+            return
+        if left.join:
+            most = min(self._paces["join"].size, self._reader.together)
+            await self._piece("join", left.join, most, self._join, memory, now, gathered)
+        elif left.ask:
+            await self._piece("ask", left.ask, self._paces["ask"].size, self._ask, memory, now, gathered)
+            left.newest = left.newest or memory.newest
+        elif not left.is_followed:
+            left.is_followed = True
+            with anyio.move_on_after(self._limit):
+                await self._follow(memory, now, gathered)
+            self._going.refresh(memory, now)
+        elif left.heads:
+            await self._piece("heads", left.heads, self._paces["heads"].size, self._heads, memory, now, gathered)
+        else:
+            self._end(left, memory)
+
+    async def _piece(
+        self, kind: str, todo: list[Project], most: int, ask: Ask, memory: Memory, now: float, gathered: Gathered
+    ) -> None:
+        """Ask about the next of `todo`, for a while; what is not answered by then is asked in smaller pieces."""
+        batch, begun = todo[:most], anyio.current_time()
+        with anyio.move_on_after(self._limit) as scope:
+            await ask([project for project in batch if project.id in self.projects], memory, now, gathered)
+        if not scope.cancelled_caught:
+            self._paces[kind].took(len(batch), anyio.current_time() - begun)
+            del todo[: len(batch)]
+            return
+        self._paces[kind].expired(len(batch))
+        words = f"the answers took longer than {self._limit:g} s; raise max_requests_per_second, or look at how GitLab does"
+        if len(batch) == 1:  # then it is the next round's, and of what changed in it less is asked for at once
+            del todo[:1]
+            self._blame(batch[0].id, CollectError("timeout", words), gathered)
+            if kind == "ask":
+                self._halve(batch[0].id, memory, now)
+        else:
+            gathered.problems.append(f"{len(batch)} projects at once: {words}; they are asked for in smaller numbers")
+
+    def _end(self, left: Round, memory: Memory) -> None:
+        """How far all projects are that answered."""
+        memory.round = None
+        if not left.answered:
             return
         progress = memory.progress
         # What GitLab says of its own pipelines is the one clock that cannot be wrong about them.
-        before, progress.mark = progress.mark, max(progress.mark, memory.newest - OVERLAP_SECONDS)
+        before, progress.mark = progress.mark, max(progress.mark, left.newest - OVERLAP_SECONDS)
         for number in memory.since:
-            if number in memory.todo or number in memory.spans or self.confirmed.get(number) != now:
+            is_behind = number in memory.todo or number in memory.spans or number in left.behind
+            if is_behind or number not in left.answered:
                 progress.late.setdefault(number, before)
             else:
                 progress.late.pop(number, None)
@@ -125,13 +180,11 @@ class Survey:
         self._blamed.clear()
         due = [self.projects[number][0] for number in numbers if number in memory.since and number in self.projects]
         for number, (project_id, _) in memory.open.items():
-            if project_id in numbers:
+            if project_id in numbers and now - memory.looked.get(number, 0.0) >= HINTED_SECONDS:
                 memory.looked.pop(number, None)  # it may be about a job
-        await self._ask([project for project in due if self._is_due(project.id, now)], memory, now, gathered)
-        self._refresh(memory, now)
-
-    def _is_due(self, number: int, now: float) -> bool:
-        return not 0 < self._retry.get(number, 0.0) - now <= ALONE_SECONDS
+        with anyio.move_on_after(self._limit):
+            await self._ask([project for project in due if self.away.is_due(project.id, now)], memory, now, gathered)
+        self._going.refresh(memory, now)
 
     async def _list(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """Which projects there are, under which names, by which rules."""
@@ -154,30 +207,32 @@ class Survey:
             memory.progress.late.pop(number, None)
             self.confirmed.pop(number, None)
             self.active.pop(number, None)
+            self.away.back(number)
             gathered.add(self._engine.forget(number))
             gathered.note(f"{SINCE}{number}", None)
 
     async def _join(self, joined: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
         """Register what has not ended of projects that are new to the agent; one that was just made counts whole."""
-        progress, begun = memory.progress, min(memory.since.values(), default=0)
-        for first in range(0, len(joined), self._reader.together):
-            batch = joined[first : first + self._reader.together]
-            found = await self._reader.unfinished(batch)
-            self._failed(found, memory, now, gathered)
-            begins = self._begins(found, memory, now)
-            if found.pipelines and not progress.mark:
-                progress.mark = begins - OVERLAP_SECONDS
-            for project in batch:
-                if project.id not in found.pipelines:
-                    continue
-                is_newborn = bool(begun) and project.created >= begun
-                since = project.created if is_newborn else begins
-                memory.since[project.id] = since
-                gathered.note(f"{SINCE}{project.id}", str(since))
-                progress.late[project.id] = since - (0 if is_newborn else OVERLAP_SECONDS)
-                self._engine.watch(*self.projects[project.id], since)
-                if not is_newborn:
-                    gathered.add(self._engine.register(project.id, found.pipelines[project.id], now))
+        progress, listed = memory.progress, memory.round.listed if memory.round else 0
+        found = await self._reader.unfinished(joined)
+        self._failed(found, now, gathered)
+        begins = self._begins(found, memory, now)
+        if found.pipelines and not progress.mark:
+            progress.mark = begins - OVERLAP_SECONDS
+        for project in joined:
+            if project.id not in found.pipelines:
+                continue
+            # One that was there when projects were last listed, and only could not be seen, has a past that does not count.
+            is_newborn = bool(listed and memory.since) and project.created >= listed - NEWBORN_SECONDS
+            since = project.created if is_newborn else begins
+            memory.since[project.id] = since
+            gathered.note(f"{SINCE}{project.id}", str(since))
+            progress.late[project.id] = since - (0 if is_newborn else OVERLAP_SECONDS)
+            self._engine.watch(*self.projects[project.id], since)
+            if not is_newborn:
+                gathered.add(self._engine.register(project.id, found.pipelines[project.id], now))
+            if memory.round is not None:
+                memory.round.ask.append(project)
 
     def _begins(self, found: Found, memory: Memory, now: float) -> int:
         """The second on GitLab's clock at which it answered."""
@@ -191,27 +246,34 @@ class Survey:
         if found.date:
             self.skew = found.date - now
 
-    async def _ask(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> bool:
-        """What has changed in these projects since their marks; whether anything was answered."""
+    async def _ask(self, projects: Sequence[Project], memory: Memory, now: float, gathered: Gathered) -> None:
+        """What has changed in these projects since their marks."""
         groups: dict[tuple[int, int], list[Project]] = {}
         for project in projects:
-            mark = max(memory.progress.of(project.id), int(now - self._max_gap))
+            mark = self._mark(project.id, memory, now)
             end = mark + memory.spans.get(project.id, 0)
             is_past = end < min(now, now + self.skew) - OVERLAP_SECONDS  # by either clock
             groups.setdefault((mark, end if mark < end and is_past else 0), []).append(project)
-        has_answered = False
+        among = sum(number in self.projects and self.away.is_due(number, now) for number in memory.since)
         for (mark, end), group in sorted(groups.items()):
-            found = await self._reader.changed(group, mark, end)
-            has_answered |= bool(found.pipelines)
+            found = await self._reader.changed(group, mark, end, among)
             self._compare(found, now)
-            self._failed(found, memory, now, gathered)
+            self._failed(found, now, gathered)
+            memory.told -= found.failed.keys()
             for project in group:
                 if project.id in found.pipelines:
                     memory.read(project.id, end)
                     self._found(project, found, memory, now)
                 elif project.id in found.failed and found.failed[project.id].kind == "size":
-                    memory.spans[project.id] = max(1, ((end or int(now)) - mark) // 2)
-        return has_answered
+                    self._halve(project.id, memory, now)
+
+    def _mark(self, number: int, memory: Memory, now: float) -> int:
+        return max(memory.progress.of(number), int(now - self._max_gap))
+
+    def _halve(self, number: int, memory: Memory, now: float) -> None:
+        """Less of what changed in a project is to be asked for at once."""
+        whole = int(min(now, now + self.skew)) - self._mark(number, memory, now)
+        memory.spans[number] = max(1, memory.spans.get(number, whole) // 2)
 
     def _found(self, project: Project, found: Found, memory: Memory, now: float) -> None:
         """One project's changed pipelines."""
@@ -221,47 +283,23 @@ class Survey:
             self.projects = {**self.projects, number: known}
             self._engine.watch(*known, memory.since[number])
         self.confirmed[number] = now
-        memory.stuck.discard(number)
+        self.away.back(number)
         memory.hear(found.pipelines[number], now)
         memory.note_newest(found.pipelines[number], now)
-        news = [pipeline for pipeline in found.pipelines[number] if self._is_news(pipeline, memory, now)]
+        news = [pipeline for pipeline in found.pipelines[number] if self._going.is_news(pipeline, memory, now)]
         if any(memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status) for pipeline in news):
             self.active[number] = now
-        _add(memory, number, news)
+        early = {pipeline.id for pipeline in news if memory.waits(pipeline.id, now)}
+        if early:
+            memory.stuck.add(number)
+        memory.add(number, [pipeline for pipeline in news if pipeline.id not in early])
         if number not in memory.todo:
             memory.reached(number)
 
-    def _is_news(self, pipeline: Pipeline, memory: Memory, now: float) -> bool:
-        """Whether it is to be read in full: it has changed, or its jobs may have."""
-        if memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status):
-            return True
-        if pipeline.status not in GOING or not self._jobs.enabled:
-            return False
-        return now - memory.looked.get(pipeline.id, 0.0) >= self._jobs.interval_seconds
-
-    def _refresh(self, memory: Memory, now: float) -> None:
-        """Jobs of pipelines that run may end though their pipeline does not change."""
-        age = max(self._jobs.interval_seconds, REFRESH_SECONDS)
-        if not self._jobs.enabled:
-            return
-        coming = memory.coming()
-        for number, (project_id, pipeline) in list(memory.open.items()):
-            if project_id not in memory.since:
-                del memory.open[number]
-            elif pipeline.status in GOING and now - memory.looked.get(number, 0.0) >= age and number not in coming:
-                _add(memory, project_id, [pipeline])
-
     async def _follow(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """Ask for pipelines that have not ended, and of which nothing was heard for long, by their numbers."""
-        wanted: dict[Project, list[int]] = {}
-        left = FOLLOWED_AT_ONCE
-        coming = memory.coming()
-        for number, (project, _) in self.projects.items():
-            followed = (one for one in self._engine.unfinished(number) if one not in coming)
-            quiet = [one for one in followed if now - memory.heard.get(one, 0.0) >= FOLLOW_SECONDS]
-            if quiet and number in memory.since and left > 0:
-                wanted[project] = quiet[:left]
-                left -= len(wanted[project])
+        quiet = self._going.quiet(memory, self.projects, now)
+        wanted = {self.projects[number][0]: numbers for number, numbers in quiet.items()}
         if not wanted:
             return
         answers = await self._reader.pipelines(wanted)
@@ -269,7 +307,7 @@ class Survey:
             for number in numbers:
                 memory.heard[number] = now
             found = [pipeline for number in numbers if isinstance(pipeline := answers.get(number), Pipeline)]
-            _add(memory, project.id, found)
+            memory.add(project.id, found)
             for number in numbers:
                 answer = answers.get(number, ...)
                 if isinstance(answer, CollectError):
@@ -282,20 +320,20 @@ class Survey:
         """Which branches and tags there are, what ran last on them, and how merge requests are: some change by that alone."""
         recent, heads = await self._reader.recent(projects), await self._reader.heads(projects)
         for found in (recent, heads):
-            self._failed(found, memory, now, gathered)
+            self._failed(found, now, gathered)
         for number, pipelines in recent.pipelines.items():
             self._engine.recall(number, pipelines, now)
         for number, pipelines in heads.pipelines.items():
             self._engine.heads(number, pipelines, now)
             both = (*recent.pipelines.get(number, ()), *pipelines)
-            _add(memory, number, [one for one in both if one.id not in memory.seen and self._engine.is_shown(number, one)])
+            new = [one for one in both if one.id not in memory.seen and not memory.waits(one.id, now)]
+            memory.add(number, [one for one in new if self._engine.is_shown(number, one)])
 
-    def _failed(self, found: Found, memory: Memory, now: float, gathered: Gathered) -> None:
-        """Projects that could not be read: some are left alone for hours, the others are asked at the next poll."""
-        memory.stuck |= found.failed.keys()
+    def _failed(self, found: Found, now: float, gathered: Gathered) -> None:
+        """Projects that could not be read: some are left alone, the others are asked at the next poll."""
         for number, error in found.failed.items():
-            if error.kind in ALONE:
-                self._retry[number] = now + ALONE_SECONDS
+            if error.kind in ALONE and self.away.is_due(number, now):
+                self.away.put(number, error, now)
             self._blame(number, error, gathered)
 
     def _blame(self, number: int, error: CollectError, gathered: Gathered) -> None:
@@ -305,11 +343,3 @@ class Survey:
             self._blamed.add(number)
         path = self.projects[number][0].path if number in self.projects else number
         gathered.problems.append(f"project {path}: {error}")
-
-
-def _add(memory: Memory, number: int, pipelines: Sequence[Pipeline]) -> None:
-    """More to do for a project; of one pipeline what was said last."""
-    if not pipelines:
-        return
-    todo = {pipeline.id: pipeline for pipeline in (*memory.todo.get(number, ()), *pipelines)}
-    memory.todo[number] = sorted(todo.values(), key=lambda pipeline: (pipeline.updated, pipeline.id), reverse=True)

@@ -25,13 +25,17 @@ from agent.sources.gitlab.objects import Job, Pipeline, Project
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.progress import Progress, progress_of
 from agent.sources.gitlab.reader import Reader
+from agent.sources.gitlab.rounds import Pace, longest
 from agent.sources.gitlab.summaries import Summaries
 from agent.sources.gitlab.survey import SINCE, Survey
 
 log = logging.getLogger(__name__)
 
 PORTION = 400
-"""Pipelines whose jobs are asked for together."""
+"""Pipelines whose jobs are asked for together, at most;"""
+PORTION_OF_FEW = 4
+"""at first so many times as there are projects in one question, if those are fewer."""
+_NONE: Mapping[int, list[Job] | CollectError] = {}
 MAX_OBSERVATIONS = 10_000
 """A collect that has so many ends, and the next goes on at once."""
 PORTION_SECONDS = 5.0
@@ -67,6 +71,7 @@ class Sync:
         self._saved = 0.0
         self._full_at = 0.0
         self._hinted: set[int] = set()
+        self._pace = Pace(PORTION_OF_FEW * reader.together, PORTION)
         self._is_skewed = False
         self.looked = anyio.Event()
         """Set once the first collect is over, whatever it came to."""
@@ -94,14 +99,20 @@ class Sync:
         begun, now, gathered = anyio.current_time(), self._context.clock(), Gathered()
         self._adopt(cursor, gathered)
         memory = self._memory
-        self._cursor = ...  # what a collect that is cancelled or fails has changed in memory is given up
-        if not memory.todo:
-            await self._look(now, gathered)
         again = True
-        while memory.todo and again:
-            again = await self._portion(cursor, now, gathered)
-            if len(gathered.observations) >= MAX_OBSERVATIONS or anyio.current_time() - begun > PORTION_SECONDS:
-                break
+        self._cursor = ...  # what a collect that is cancelled or fails has changed in memory is given up
+        try:
+            await self._look(now, gathered)
+            while memory.todo or memory.round:
+                await self._piece(now, gathered)
+                if len(gathered.observations) >= MAX_OBSERVATIONS or anyio.current_time() - begun > PORTION_SECONDS:
+                    break
+        except CollectError as error:
+            if not (gathered.observations or gathered.notes or gathered.read):
+                self._cursor = cursor  # nothing has to be committed for what is in memory
+                raise
+            gathered.problems.append(str(error))
+            again = False
         await self._aside(now, gathered)
         return self._collected(cursor, now, gathered, again=again)
 
@@ -139,18 +150,45 @@ class Sync:
             log.log(logging.WARNING if self._is_skewed else logging.INFO, "source %s: %s", self._name, said)
 
     async def _ask(self, hinted: set[int], now: float, gathered: Gathered) -> None:
-        if 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0:
+        if hinted:
             await self._survey.some(sorted(hinted), self._memory, now, gathered)
+        is_due = not 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0
+        if is_due and not self._memory.todo and self._memory.round is None:
+            await self._survey.begin(self._memory, now, gathered)
+            self._full_at = now
+
+    async def _piece(self, now: float, gathered: Gathered) -> None:
+        """Read and count some of what is to be read; where that is nothing, find more. Raises CollectError."""
+        if not self._memory.todo:
+            await self._survey.go_on(self._memory, now, gathered)
             return
-        await self._survey.everything(self._memory, now, gathered)
-        self._full_at = now
+        wanted, limit = self._wanted(), longest(self._options.max_requests_per_second)
+        asked, begun, jobs = sum(map(len, wanted.values())), anyio.current_time(), _NONE
+        try:
+            with anyio.move_on_after(limit) as scope:
+                jobs = await self._jobs(wanted)
+        except CollectError:
+            self._put_back(wanted)
+            raise
+        if scope.cancelled_caught:
+            self._pace.expired(asked)
+            words = f"the jobs of {asked} pipelines took longer than {limit:g} s; raise max_requests_per_second"
+            if asked > 1:
+                self._put_back(wanted)
+                gathered.problems.append(f"{words}; fewer are asked for at once")
+                return
+            jobs = {one.id: CollectError("timeout", words) for pipelines in wanted.values() for one in pipelines}
+        else:
+            self._pace.took(asked, anyio.current_time() - begun)
+        for project, pipelines in wanted.items():
+            self._count(project, pipelines, jobs, now, gathered)
+            if not self._memory.todo.get(project.id):
+                self._memory.reached(project.id)
+            gathered.read.setdefault(project, []).extend(pipelines)
 
-    async def _portion(self, cursor: object, now: float, gathered: Gathered) -> bool:
-        """Read and count the oldest of what is to be read; False where nothing more can be read now.
-
-        Raises CollectError where that is all that came of this collect.
-        """
-        memory, left = self._memory, PORTION
+    def _wanted(self) -> dict[Project, list[Pipeline]]:
+        """The next of what is to be read, of each project the oldest first; it is taken out of `todo`."""
+        memory, left = self._memory, self._pace.size
         wanted: dict[Project, list[Pipeline]] = {}
         for number, pipelines in list(memory.todo.items()):
             if number not in self._survey.projects:
@@ -161,22 +199,11 @@ class Sync:
             left -= len(taken)
             if not left:
                 break
-        try:
-            jobs = await self._jobs(wanted)
-        except CollectError as error:
-            for project, pipelines in wanted.items():
-                memory.todo[project.id] += reversed(pipelines)
-            if not (gathered.observations or gathered.notes or gathered.read):
-                self._cursor = cursor  # nothing has to be committed for what is in memory
-                raise
-            gathered.problems.append(str(error))
-            return False
+        return wanted
+
+    def _put_back(self, wanted: Mapping[Project, list[Pipeline]]) -> None:
         for project, pipelines in wanted.items():
-            self._count(project, pipelines, jobs, now, gathered)
-            if not memory.todo.get(project.id):
-                memory.reached(project.id)
-            gathered.read.setdefault(project, []).extend(pipelines)
-        return True
+            self._memory.todo[project.id] += reversed(pipelines)
 
     async def _jobs(self, wanted: Mapping[Project, Sequence[Pipeline]]) -> Mapping[int, list[Job] | CollectError]:
         return await self._reader.jobs(wanted) if wanted and self._options.collectors.jobs.enabled else {}
@@ -196,7 +223,7 @@ class Sync:
             if isinstance(own, CollectError):
                 self.errors["jobs", own.kind] += 1
                 gathered.problems.append(f"project {project.path}, jobs of pipeline {pipeline.id}: {own}")
-                if not self._memory.gives_up(pipeline.id):
+                if not self._memory.gives_up(pipeline.id, now):
                     self._memory.stuck.add(project.id)
                     continue
                 own = None  # it counts all the same, without them
@@ -233,7 +260,7 @@ class Sync:
             notes=list(gathered.notes.values()),
             cursor=text,
             problem="; ".join(said[:MAX_PROBLEMS]) + more,
-            again=again and bool(self._memory.todo),
+            again=again and bool(self._memory.todo or self._memory.round),
         )
 
 

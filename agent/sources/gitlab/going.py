@@ -1,0 +1,66 @@
+"""Pipelines that have not ended: which of them are to be read again, though GitLab may have nothing new to say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from agent.sources.gitlab.engine import Engine
+from agent.sources.gitlab.memory import Memory
+from agent.sources.gitlab.objects import Pipeline
+from agent.sources.gitlab.options import JobsOptions
+
+FOLLOW_SECONDS = 900.0
+"""After how long without news a pipeline that has not ended is asked for by its number: it may have been deleted."""
+FOLLOWED_AT_ONCE = 24
+"""Pipelines asked for so at a poll."""
+GOING = ("running", "pending", "preparing", "canceling")
+"""Statuses of pipelines whose jobs go on."""
+REFRESH_SECONDS = 60.0
+"""After how long, at the least, their jobs are read again where nothing is said to have changed."""
+
+
+class Going:
+    """Of one instance. `jobs`: how they are collected."""
+
+    def __init__(self, engine: Engine, jobs: JobsOptions) -> None:
+        self._engine = engine
+        self._jobs = jobs
+
+    def is_news(self, pipeline: Pipeline, memory: Memory, now: float) -> bool:
+        """Whether a pipeline that was told is to be read in full: it has changed, or its jobs may have."""
+        if memory.seen.get(pipeline.id) != (pipeline.updated, pipeline.status):
+            return True
+        if pipeline.status not in GOING or not self._jobs.enabled:
+            return False
+        return now - memory.looked.get(pipeline.id, 0.0) >= self._jobs.interval_seconds
+
+    def refresh(self, memory: Memory, now: float) -> None:
+        """Jobs of pipelines that run may end though their pipeline does not change: those go to `memory.todo`."""
+        age = max(self._jobs.interval_seconds, REFRESH_SECONDS)
+        if not self._jobs.enabled:
+            return
+        coming = memory.coming()
+        for number, (project_id, pipeline) in list(memory.open.items()):
+            if project_id not in memory.since:
+                del memory.open[number]
+            elif self._is_old(pipeline, memory, now, age) and number not in coming:
+                memory.add(project_id, [pipeline])
+
+    def _is_old(self, pipeline: Pipeline, memory: Memory, now: float, age: float) -> bool:
+        is_late = now - memory.looked.get(pipeline.id, 0.0) >= age
+        return is_late and pipeline.status in GOING and not memory.waits(pipeline.id, now)
+
+    def quiet(self, memory: Memory, projects: Iterable[int], now: float) -> dict[int, list[int]]:
+        """Those of which nothing was heard for long, by project id; some at a time."""
+        found: dict[int, list[int]] = {}
+        left, coming = FOLLOWED_AT_ONCE, memory.coming()
+        for project in projects:
+            numbers = self._quiet(project, memory, coming, now) if project in memory.since and left > 0 else []
+            if numbers:
+                found[project] = numbers[:left]
+                left -= len(found[project])
+        return found
+
+    def _quiet(self, project: int, memory: Memory, coming: Container[int], now: float) -> list[int]:
+        followed = (number for number in self._engine.unfinished(project) if number not in coming)
+        return [number for number in followed if now - memory.heard.get(number, 0.0) >= FOLLOW_SECONDS]
