@@ -147,3 +147,17 @@ async def test_an_answer_that_is_not_the_pipeline_leaves_its_project_for_the_nex
     found = await reader.changed([SHOP], 0)
 
     assert (found.failed[7].kind, list(found.pipelines)) == ("json", [])
+
+
+async def test_a_child_that_runs_again_after_its_parent_has_ended_is_read_as_it_is_then() -> None:
+    child = Run(2, source="parent_pipeline", updated=NOW, status="failed")
+    gitlab = GitLab(Run(1, updated=NOW, triggers=[("deploy", child)]), child)
+    reader = RestReader(gitlab, options())
+    seen: list[str] = []
+    for status in ("failed", "success", "success"):
+        child.status = status
+        child.updated += 300 * (status != seen[-1]) if seen else 0
+        found = await reader.changed([SHOP], NOW - 10)
+        seen.append(next(one.status for one in found.pipelines[7] if one.id == 2))
+
+    assert seen == ["failed", "success", "success"]

@@ -204,8 +204,7 @@ class RestReader:
             own += [(here, row) for row in answer.rows]
             children += [(here, row) for row in answer.children]
         await self._take(own, reading, self._alone if alone else self._tree)
-        known = reading.pipelines
-        await self._take([(p, row) for p, row in children if row.id not in known.get(p.id, {})], reading, self._tree)
+        await self._take(children, reading, self._tree)  # after what triggered them, which may tell what they were like
         await self._finish({project.id: project for project, _ in (*own, *children)}, reading, kept)
         if not reading.pipelines:
             raise_if_all(list(reading.found.failed.values()))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from agent.errors import CollectError
 from agent.sources.gitlab.asking import Api, items, pages
 from agent.sources.gitlab.objects import TAG, Pipeline, Project, Upstream
-from agent.sources.gitlab.parsed import MAX_PATH, Json, MalformedError, kind_of, pipeline_of, readable, text, whole
+from agent.sources.gitlab.parsed import MAX_PATH, Json, MalformedError, kind_of, pipeline_of, readable, seconds, text, whole
 
 CHILD = "parent_pipeline"
 """Source of a pipeline that another one of the same project triggered."""
@@ -61,6 +61,10 @@ def row_of(found: Json) -> Row:
     return Row(whole(found, "id"), text(found, "updated_at"), text(found, "status"), source, text(found, "ref"), address)
 
 
+def _is_later(known: str, told: str) -> bool:
+    return (seconds(known) or 0) > (seconds(told) or 0)
+
+
 class Details:
     """Pipelines of one instance. `malformed`: objects that could not be read, by kind, counted here."""
 
@@ -74,9 +78,12 @@ class Details:
         """None = it was looked for and not found."""
 
     async def of(self, project: Project, number: int, updated: str = "") -> Pipeline | None:
-        """A pipeline, asked for unless known as it was `updated`; None = there is none. Raises CollectError, MalformedError."""
+        """A pipeline, asked for unless known as it was `updated`, or later; None = there is none.
+
+        Raises CollectError, MalformedError.
+        """
         known = self._known.get(number)
-        if known is not None and known.updated == updated:
+        if known is not None and (known.updated == updated or (updated and _is_later(known.updated, updated))):
             return known.pipeline
         try:
             data = (await self._api.get(f"/projects/{project.id}/pipelines/{number}", {})).data
