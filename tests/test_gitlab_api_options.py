@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from agent.errors import ConfigError
 from agent.sources.gitlab.api import base_of, connect
@@ -41,7 +42,8 @@ def made(**keys: Any) -> None:
         ({"enable_tls_verify": False, "tls": {"insecure_skip_verify": False}}, "contradict"),
         ({"enable_tls_verify": True, "tls": {"insecure_skip_verify": True}}, "contradict"),
         ({"ca_cert_path": "/a.pem", "tls": {"ca_file": "/b.pem"}}, "ca_cert_path and tls.ca_file are both set"),
-        ({"ca_cert_path": "/nowhere.pem"}, "/nowhere.pem"),
+        ({"ca_cert_path": "/nowhere.pem"}, r"sources\.work\.ca_cert_path: .*/nowhere\.pem"),
+        ({"tls": {"ca_file": "/nowhere.pem"}}, r"sources\.work\.tls\.ca_file: .*/nowhere\.pem"),
         ({"enable_tls_verify": False, "url": "http://gitlab.example.com"}, "does nothing without https"),
         ({"ca_cert_path": "/a.pem", "url": "http://gitlab.example.com"}, "does nothing without https"),
         ({"token_file": "/nowhere"}, "sources.work.token_file"),
@@ -50,6 +52,33 @@ def made(**keys: Any) -> None:
 def test_keys_that_contradict_each_other_or_do_nothing_are_refused(keys: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         made(**keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"wildcards": [{"search": "ab"}]}, "at least 3 characters"),
+        ({"wildcards": [{"owner": {"name": "harbour/"}}]}, "without / at its beginning or end"),
+        ({"wildcards": [{"owner": {"name": "/harbour"}}]}, "without / at its beginning or end"),
+        ({"wildcards": [{"owner": {"name": "https://gitlab.com/harbour"}}]}, "is an address"),
+        ({"wildcards": [{"owner": {"kind": "user"}}]}, "kind user takes a name"),
+        ({"projects": [{"name": "https://gitlab.com/harbour/cranes"}]}, "is an address"),
+        ({"projects": [{"name": "harbour/cranes/"}]}, "without / at its beginning or end"),
+        ({"projects": [{"name": "harbour//cranes"}]}, "no full path"),
+        ({"projects": [{"name": "cranes"}]}, "group/project"),
+        ({"max_gap_seconds": 30 * 86400 + 1}, "less than or equal to 2592000"),
+    ],
+)
+def test_names_and_numbers_that_cannot_be_meant_so_are_refused_with_what_to_write(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Options.model_validate({"token": "a", **keys})
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"search": ""}, {"search": "abc"}, {"owner": {"name": "a/b"}}, {"owner": {"kind": "group"}}]
+)
+def test_wildcards_that_mean_something_are_taken(entry: dict[str, Any]) -> None:
+    assert Options.model_validate({"token": "a", "wildcards": [entry]}).wildcards
 
 
 @pytest.mark.parametrize("keys", [{"enable_tls_verify": False}, {"tls": {"insecure_skip_verify": True}}])

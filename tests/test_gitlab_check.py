@@ -72,6 +72,24 @@ def test_a_pattern_that_is_none_is_named_once_by_line_and_key_without_asking_any
     assert len(wrong.splitlines()) == 1
 
 
+def test_a_file_that_is_not_there_is_named_by_the_line_and_the_key_that_names_it(home: Path) -> None:
+    configure(home, "https://127.0.0.1:1", WILDCARD, "ca_cert_path: /nowhere.pem")
+
+    code, _, wrong = checked()
+
+    assert code == 78
+    assert wrong.startswith("cipush.yml:7: sources.gitlab.ca_cert_path: ")
+
+
+def test_an_address_with_a_wrong_path_is_said_to_be_no_gitlab(home: Path, address: str) -> None:
+    configure(home, f"{address}/gitlab", WILDCARD)
+
+    code, said, _ = checked("--online")
+
+    assert code == 75
+    assert any("there is no GitLab at the address in `url`" in line for line in said), said
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

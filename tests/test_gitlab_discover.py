@@ -34,6 +34,7 @@ def gitlab() -> GitLab:
     gitlab.more["/users/anna/projects"] = [project(3, "anna/notes")]
     gitlab.more["/projects"] = [project(1, "acme/shop"), project(9, "other/thing")]
     gitlab.more["/projects/other%2Fthing"] = project(9, "other/thing")
+    gitlab.more["/version"] = {"version": "18.4.2-ee"}
     return gitlab
 
 
@@ -253,3 +254,22 @@ async def test_a_project_that_is_not_there_is_asked_for_again_after_six_hours_an
     assert gitlab.count("/projects/acme%2Fgone") == times
     assert discovery.errors == {("projects", kind): times}
     assert len(listed.problems) == 1
+
+
+@pytest.mark.parametrize("answer", [MISSING, CollectError("json", "the answer is not JSON")])
+async def test_where_no_gitlab_answers_that_is_said_once_and_not_that_groups_are_missing(answer: CollectError) -> None:
+    nothing = GitLab()
+    nothing.more["/version"] = answer
+    configured = options(wildcards=[group(), group("other")], projects=[{"name": "acme/shop"}])
+
+    with pytest.raises(CollectError, match=r"^projects cannot be listed: there is no GitLab at the address in `url`"):
+        await Discovery(nothing, configured, clock).projects()
+
+
+@pytest.mark.parametrize("answer", [{"version": "18.4"}, CollectError("forbidden", "HTTP 403"), CollectError("auth", "HTTP 401")])
+async def test_where_a_gitlab_answers_it_is_the_group_that_is_missing(answer: object) -> None:
+    nothing = GitLab()
+    nothing.more["/version"] = answer
+
+    with pytest.raises(CollectError, match="there is no such group"):
+        await Discovery(nothing, options(wildcards=[group()]), clock).projects()

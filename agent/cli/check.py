@@ -47,11 +47,16 @@ def offline(loaded: Loaded, environ: Mapping[str, str]) -> str:
                 if isinstance(built, Remarking):
                     remarks += [f"# source {name}: {remark}\n" for remark in built.remarks()]
             except ConfigError as error:
-                origin = loaded.origins.get(f"{section}.{name}")
-                problems += [f"{origin}: {problem}" if origin else problem for problem in error.problems]
+                problems += [_placed(loaded, f"{section}.{name}", problem) for problem in error.problems]
     if problems:
         raise ConfigError(problems)
     return "".join([*remarks, *(f"# {line}\n" for line in _alike(loaded))])
+
+
+def _placed(loaded: Loaded, section: str, problem: str) -> str:
+    """A problem with the line of the key that it begins with, or else of its section."""
+    origin = loaded.origins.get(problem.partition(":")[0]) or loaded.origins.get(section)
+    return f"{origin}: {problem}" if origin else problem
 
 
 def _address(options: CountingOptions) -> str:

@@ -241,7 +241,12 @@ def connect(where: str, options: Options, context: Context, transport: httpx.Asy
     """
     base = base_of(where, options.url)
     peer = TransportOptions.without_credentials(options, base, _tls(where, options))
-    client = Client(where, peer, context.user_agent, transport)
+    try:
+        client = Client(where, peer, context.user_agent, transport)
+    except ConfigError as error:
+        if options.tls.ca_file:
+            raise
+        raise ConfigError([one.replace(f"{where}.tls.ca_file", f"{where}.ca_cert_path") for one in error.problems]) from error
     limits = Limits(options.max_requests_per_second, options.burst_requests_per_second)
     calls = Calls(
         client,

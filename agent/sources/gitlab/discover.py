@@ -27,6 +27,9 @@ MAX_PROJECTS = 10_000
 MAX_RAISED = 5
 """Problems in the text of an error."""
 
+ADDRESS = "address"
+"""The kind of the error that says that no GitLab answers."""
+
 Entry = NamedProject | Wildcard
 
 
@@ -81,7 +84,10 @@ class Discovery:
     async def _all(self) -> Listed:
         now = self._clock()
         due = [place for place in range(len(self._entries)) if not self._is_fresh(place, now)]
-        for place, answer in zip(due, await spread(due, self._ask, self._at_once), strict=True):
+        answers = await spread(due, self._ask, self._at_once)
+        if answers and all(isinstance(one, CollectError) and one.kind == "missing" for one in answers):
+            answers = await self._explained(answers)
+        for place, answer in zip(due, answers, strict=True):
             self._lists[place] = self._failed(place, answer) if isinstance(answer, CollectError) else answer
         found: dict[int, tuple[Project, ProjectOptions]] = {}
         for place, entry in enumerate(self._entries):
@@ -96,6 +102,15 @@ class Discovery:
             found = dict(list(found.items())[: self._most])
         return Listed(found, problems)
 
+    async def _explained(self, missing: list[_List | CollectError]) -> list[_List | CollectError]:
+        """The same, unless something else than a GitLab answers at the address: whatever it is asked for is missing."""
+        try:
+            await self._api.get("/version", {})
+        except CollectError as error:
+            if error.kind in ("missing", "json"):
+                return [CollectError(ADDRESS, "there is no GitLab at the address in `url`; check its path") for _ in missing]
+        return missing
+
     def _is_fresh(self, place: int, now: float) -> bool:
         known = self._lists.get(place)
         return known is not None and 0 < known.until - now <= (ALONE_SECONDS if known.kind in ALONE else REFRESH_SECONDS)
@@ -108,7 +123,7 @@ class Discovery:
 
     def _words(self, place: int, error: CollectError) -> str:
         """What is wrong, and what to do."""
-        if error.kind in FOR_ALL:
+        if error.kind in FOR_ALL or error.kind == ADDRESS:
             return f"projects cannot be listed: {error}"
         entry = self._entries[place]
         what = _title(entry)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from agent import plugin
 from agent.net.options import ConnectionOptions
@@ -20,6 +21,28 @@ MERGE_REQUEST_SECONDS = (3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 60
 
 
 Seconds = Annotated[float, Field(gt=0)]
+MAX_GAP_SECONDS = 30 * 86400
+"""What is not heard of for longer is forgotten."""
+
+
+def _path(name: str) -> str:
+    if "://" in name:
+        raise ValueError("is an address; a full path is wanted, such as group/subgroup, and the address in url")
+    if re.search(r"\s|//|^/|/$", name):
+        raise ValueError("is no full path; write it as group/subgroup, without / at its beginning or end, and without spaces")
+    return name
+
+
+def _project(name: str) -> str:
+    if "/" not in _path(name):
+        raise ValueError("is no full path of a project; write it as group/project")
+    return name
+
+
+def _search(text: str) -> str:
+    if 0 < len(text) < 3:
+        raise ValueError("must have at least 3 characters, or none; GitLab searches for no less")
+    return text
 
 
 class PipelinesOptions(Section):
@@ -166,22 +189,30 @@ class ProjectOptions(Section):
 class NamedProject(ProjectOptions):
     """One project, and what is different there from project_defaults."""
 
-    name: str = Field(pattern=r"^[^/\s]+(/[^/\s]+)+$", description="its full path, group/project")
+    name: Annotated[str, AfterValidator(_project)] = Field(description="its full path, group/project")
 
 
 class Owner(Section):
     """Whose projects."""
 
-    name: str = Field(default="", pattern=r"^\S*$", description="full path of the group, or the user's name; empty = every one")
+    name: Annotated[str, AfterValidator(_path)] = Field(
+        default="", description="full path of the group, or the user's name; empty = every one"
+    )
     kind: Literal["group", "user"] = Field(default="group", description="what that is")
     include_subgroups: bool = Field(default=True, description="whether those of subgroups are read as well")
+
+    @model_validator(mode="after")
+    def _named(self) -> Owner:
+        if self.kind == "user" and not self.name:
+            raise ValueError("kind user takes a name; without owner every project is read that the token is a member of")
+        return self
 
 
 class Wildcard(ProjectOptions):
     """Projects found by their owner, and what is different there from project_defaults."""
 
     owner: Owner = Field(default_factory=Owner, description="whose projects")
-    search: Annotated[str, Field(pattern=r"^(.{3,}|)$")] = Field(
+    search: Annotated[str, AfterValidator(_search)] = Field(
         default="", description="text in the names of those that are read, at least 3 characters; empty = all"
     )
     archived: bool = Field(default=False, description="whether archived projects are read as well")
@@ -231,7 +262,9 @@ class Options(CountingOptions, ConnectionOptions):
     )
     history: Literal["none"] = Field(default="none", description="what of the time before the first poll is counted")
     max_gap_seconds: Seconds = Field(
-        default=604800.0, description="the longest time without the agent that is made up for at start"
+        default=604800.0,
+        le=MAX_GAP_SECONDS,
+        description="the longest time without the agent that is made up for at start, at most 2592000 (30 days)",
     )
     collectors: CollectorsOptions = Field(default_factory=CollectorsOptions, description="what is collected")
     project_defaults: ProjectOptions = Field(
