@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 from trio.testing import MockClock
 
+from agent.model import Collected
+from agent.sources.gitlab.own import Stopwatch
 from tests.gitlab_observed import Observer
 from tests.gitlab_trapped import OPTIONS, made
 
@@ -30,3 +33,16 @@ async def test_what_cannot_be_read_of_single_projects_is_counted(use_graphql: bo
     await observer.watch(world.start)
 
     assert observer.shown("scrape_errors_total") == {("projects", "missing"): 1, (collector, "forbidden"): times}
+
+
+async def test_a_collect_that_is_cut_off_counts_as_a_time_out() -> None:
+    watch = Stopwatch()
+
+    async def collect(_cursor: object) -> Collected:
+        await anyio.sleep(100)
+        return Collected()
+
+    with anyio.move_on_after(60):
+        await watch.timed("pipelines", collect)(None)
+
+    assert (watch.errors, watch.totals) == ({("pipelines", "timeout"): 1}, {"pipelines": 60})

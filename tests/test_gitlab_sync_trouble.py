@@ -168,6 +168,7 @@ async def test_a_pipeline_whose_jobs_can_never_be_read_counts_without_them_after
 
     assert GIVE_UP_SECONDS <= wall.now - begun < 1.2 * GIVE_UP_SECONDS
     assert 10 < rig.sync.errors["jobs", "json"] < 30  # ever more rarely
+    assert rig.sync.errors["jobs", "given_up"] == 1
 
 
 async def test_jobs_that_could_not_be_read_for_minutes_count(rig: Rig, wall: Clock) -> None:

@@ -41,6 +41,9 @@ class Stopwatch:
             except CollectError as error:
                 self.errors[collector, error.kind] += 1
                 raise
+            except anyio.get_cancelled_exc_class():  # it took longer than a collect may, or the agent ends
+                self.errors[collector, "timeout"] += 1
+                raise
             finally:
                 seconds = anyio.current_time() - begun
                 row = self.counts.setdefault(collector, [0] * (len(SCRAPE_SECONDS) + 1))

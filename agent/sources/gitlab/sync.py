@@ -226,6 +226,7 @@ class Sync:
                 if not self._memory.gives_up(pipeline.id, now):
                     self._memory.stuck.add(project.id)
                     continue
+                self.errors["jobs", "given_up"] += 1
                 own = None  # it counts all the same, without them
             read.append(pipeline)
             if own is not None:
