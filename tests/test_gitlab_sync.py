@@ -97,6 +97,13 @@ async def test_a_project_made_later_counts_from_its_first_second(rig: Rig, wall:
     assert rig.engine.watched[3] == ("team/p3", START + 10)
 
 
+async def test_a_project_that_says_to_be_made_in_the_future_counts_from_now_on(rig: Rig, wall: Clock) -> None:
+    rig.server.add(3, created=START + 10 * 365 * 86400)
+    await rig.poll_all()
+
+    assert rig.engine.watched[3] == ("team/p3", int(wall.now))
+
+
 async def test_a_project_that_was_made_long_ago_and_is_seen_only_now_has_no_past_that_counts(rig: Rig, wall: Clock) -> None:
     wall.now += 3 * 86400
     rig.server.put(1, pipeline(12, updated=int(wall.now) - 5))

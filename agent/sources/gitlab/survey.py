@@ -224,7 +224,7 @@ class Survey:
                 continue
             # One that was there when projects were last listed, and only could not be seen, has a past that does not count.
             is_newborn = bool(listed and memory.since) and project.created >= listed - NEWBORN_SECONDS
-            since = project.created if is_newborn else begins
+            since = min(project.created, begins) if is_newborn else begins
             memory.since[project.id] = since
             gathered.note(f"{SINCE}{project.id}", str(since))
             progress.late[project.id] = since - (0 if is_newborn else OVERLAP_SECONDS)
