@@ -19,9 +19,10 @@ from agent.sources.gitlab.families import Families
 from agent.sources.gitlab.labels import Labeller
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import Options, ProjectOptions
+from agent.sources.gitlab.reader import Known
 from agent.sources.gitlab.refs import Rules, ref_name
 from agent.sources.gitlab.reports import Case, CaseReader, observed, shown
-from agent.sources.gitlab.waiting import ASKING_SECONDS, Known, Question, Waiting
+from agent.sources.gitlab.waiting import ASKING_SECONDS, Question, Waiting
 
 MAX_SHOWN = 5000
 """Pipelines whose cases are kept for being shown; those that are no newest of a ref any more leave at every look."""

@@ -8,6 +8,32 @@ from typing import Protocol
 
 from agent.errors import CollectError
 from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
+from agent.sources.gitlab.options import ProjectOptions
+
+Known = Mapping[int, tuple[Project, ProjectOptions]]
+"""Projects and the rules for them, by id."""
+
+
+class Listed(Protocol):
+    """What discovery found."""
+
+    @property
+    def projects(self) -> Known:
+        """By id."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What could not be read, one line each."""
+        ...
+
+
+class Discovery(Protocol):
+    """Which projects there are."""
+
+    async def projects(self) -> Listed:
+        """All that are read now. Raises CollectError where there is nothing."""
+        ...
 
 
 @dataclass(slots=True)

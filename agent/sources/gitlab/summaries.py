@@ -11,8 +11,8 @@ from agent.errors import CollectError
 from agent.sources.gitlab.asking import FOR_ALL
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.objects import Pipeline, Project, Report
-from agent.sources.gitlab.reader import Reader
-from agent.sources.gitlab.waiting import ASKING_SECONDS, Known, Question, Waiting
+from agent.sources.gitlab.reader import Known, Reader
+from agent.sources.gitlab.waiting import ASKING_SECONDS, Question, Waiting
 
 AT_ONCE = 50
 """Reports between two looks at the time."""

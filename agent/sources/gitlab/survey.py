@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
@@ -16,9 +15,9 @@ from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.going import Going
 from agent.sources.gitlab.memory import Gathered, Memory
 from agent.sources.gitlab.objects import Pipeline, Project
-from agent.sources.gitlab.options import Options, ProjectOptions
+from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
-from agent.sources.gitlab.reader import Found, Reader
+from agent.sources.gitlab.reader import Discovery, Found, Known, Reader
 from agent.sources.gitlab.rounds import Pace, Round, longest
 
 FORGET_SECONDS = 3600.0
@@ -35,30 +34,6 @@ SINCE = "since:"
 """Notes: from which second on the project of that number is counted."""
 
 Ask = Callable[[Sequence[Project], Memory, float, Gathered], Awaitable[None]]
-Known = Mapping[int, tuple[Project, ProjectOptions]]
-"""Projects and the rules for them, by id."""
-
-
-class Listed(Protocol):
-    """What discovery found."""
-
-    @property
-    def projects(self) -> Known:
-        """By id."""
-        ...
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """What could not be read, one line each."""
-        ...
-
-
-class Discovery(Protocol):
-    """Which projects there are."""
-
-    async def projects(self) -> Listed:
-        """All that are read now. Raises CollectError where there is nothing."""
-        ...
 
 
 class Survey:
@@ -94,6 +69,8 @@ class Survey:
         """What could not be read, by (collector, kind), since the agent's start: a project once a poll."""
         self._blamed: set[int] = set()
         """Projects that are counted there for this poll."""
+        self.said: dict[str, None] = {}
+        """What could not be read of projects in the last look at all of them, one line each, in that order."""
 
     @property
     def is_skewed(self) -> bool:
@@ -107,6 +84,7 @@ class Survey:
     async def begin(self, memory: Memory, now: float, gathered: Gathered) -> None:
         """A look at all projects: `memory.round`. Raises CollectError where they cannot be listed."""
         self._blamed.clear()
+        self.said.clear()
         await self._list(memory, now, gathered)
         due = [project for project, _ in self.projects.values() if self.away.is_due(project.id, now)]
         known = [project for project in due if project.id in memory.since]
@@ -145,7 +123,8 @@ class Survey:
         """Ask about the next of `todo`, for a while; what is not answered by then is asked in smaller pieces."""
         batch, begun = todo[:most], anyio.current_time()
         with anyio.move_on_after(self._limit) as scope:
-            await ask([project for project in batch if project.id in self.projects], memory, now, gathered)
+            due = [project for project in batch if project.id in self.projects and self.away.is_due(project.id, now)]
+            await ask(due, memory, now, gathered)
         if not scope.cancelled_caught:
             self._paces[kind].took(len(batch), anyio.current_time() - begun)
             del todo[: len(batch)]
@@ -342,4 +321,6 @@ class Survey:
             self.errors["pipelines", error.kind] += 1
             self._blamed.add(number)
         path = self.projects[number][0].path if number in self.projects else number
-        gathered.problems.append(f"project {path}: {error}")
+        line = f"project {path}: {error}"
+        self.said[line] = None
+        gathered.problems.append(line)

@@ -254,7 +254,7 @@ class Sync:
             progress.turn += 1
             text, self._saved = progress.text(), now
         self._cursor = text
-        said = [escaped(problem) for problem in gathered.problems]
+        said = [escaped(problem) for problem in dict.fromkeys([*self._survey.said, *gathered.problems])]
         more = f"; and {len(said) - MAX_PROBLEMS} more" if len(said) > MAX_PROBLEMS else ""
         return Collected(
             observations=gathered.observations,

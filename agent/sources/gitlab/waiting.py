@@ -7,14 +7,14 @@ is tried, ever more rarely.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.errors import CollectError
 from agent.sources.gitlab.asking import ALONE_SECONDS, FOR_ALL
-from agent.sources.gitlab.objects import Pipeline, Project
-from agent.sources.gitlab.options import ProjectOptions
+from agent.sources.gitlab.objects import Pipeline
+from agent.sources.gitlab.reader import Known
 
 COLLECTOR = "test_reports"
 GIVEN_UP = "given_up"
@@ -33,9 +33,6 @@ LOOKS = 50
 """Questions of one poll whose answers are only shown."""
 _EVERYBODY = 0
 """No project has this number."""
-
-Known = Mapping[int, tuple[Project, ProjectOptions]]
-"""Projects and the rules for them, by id."""
 
 
 class Question(NamedTuple):
