@@ -108,6 +108,14 @@ def test_heads_make_refs_known_that_have_not_run_since_the_agents_start() -> Non
     assert not life.kept
 
 
+def test_where_the_newest_pipeline_was_deleted_the_one_before_it_is_shown() -> None:
+    life = Life()
+    life.take(pipeline(1), pipeline(2, "failed"), pipeline(5, "running", ref="develop"))
+    life.engine.heads(ROCKET.id, [pipeline(1), pipeline(4, ref="develop")], NOW)
+
+    assert shown(life) == {("main", "branch"): 1, ("develop", "branch"): 5}
+
+
 def test_a_long_list_of_heads_says_nothing_of_refs_that_ran_before_all_of_them() -> None:
     life = living(branches={"regexp": "."})
     life.take(pipeline(1, ref="old"), pipeline(50, ref="gone"))

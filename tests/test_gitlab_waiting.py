@@ -11,7 +11,8 @@ from agent.errors import CollectError
 from agent.sources.gitlab import waiting as module
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import ProjectOptions
-from agent.sources.gitlab.waiting import Known, Question, Waiting
+from agent.sources.gitlab.reader import Known
+from agent.sources.gitlab.waiting import Question, Waiting
 
 NOW = 1_790_000_000
 KNOWN: Known = {number: (Project(number, f"acme/p{number}"), ProjectOptions()) for number in (1, 2)}

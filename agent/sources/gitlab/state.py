@@ -117,7 +117,8 @@ class ProjectState:
             is_deleted = place not in listed[place[0]]
             has_changed |= state.is_deleted != is_deleted
             state.is_deleted = is_deleted
-        return has_changed
+        gone = [state.head.id for place, state in self.refs.items() if _is_gone(state, listed.get(place[0], {}).get(place, 0))]
+        return any([self.drop(number) for number in gone]) or has_changed
 
     def delete(self, kind: str, name: str) -> bool:
         """A ref is gone; one that is made anew is seen by a newer pipeline. Whether anything has changed."""
@@ -213,6 +214,11 @@ def _learn(state: RefState, pipeline: Pipeline) -> bool:
 def _is_later(held: Pipeline, told: Pipeline) -> bool:
     """Whether what is told is not older than what is held; of what was in one second the end is later."""
     return (told.updated, told.is_final) >= (held.updated, held.is_final)
+
+
+def _is_gone(state: RefState, newest: int) -> bool:
+    """Whether the newest pipeline of a ref was deleted, where an older one is the newest now; 0 = none is named."""
+    return 0 < newest < state.head.id and state.head.is_final
 
 
 def _place(pipeline: Pipeline) -> Place:
