@@ -118,7 +118,9 @@ class ProjectState:
             has_changed |= state.is_deleted != is_deleted
             state.is_deleted = is_deleted
         gone = [state.head.id for place, state in self.refs.items() if _is_gone(state, listed.get(place[0], {}).get(place, 0))]
-        return any([self.drop(number) for number in gone]) or has_changed
+        for number in gone:
+            has_changed |= self.drop(number)
+        return has_changed
 
     def delete(self, kind: str, name: str) -> bool:
         """A ref is gone; one that is made anew is seen by a newer pipeline. Whether anything has changed."""
