@@ -213,6 +213,13 @@ async def test_the_date_is_the_servers_or_else_our_own(instance: Instance) -> No
     assert theirs.date == 1_789_995_600
 
 
+@pytest.mark.parametrize("said", ["Thu, 01 Jan 1970 00:00:07 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"])
+async def test_the_date_of_a_clock_that_was_never_set_is_not_the_servers(instance: Instance, said: str) -> None:
+    instance.headers = {"date": said}
+
+    assert (await client(instance).get(THINGS)).date == pytest.approx(NOW, abs=1)
+
+
 # -- the token -------------------------------------------------------------------------------------------
 
 

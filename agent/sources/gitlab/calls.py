@@ -16,11 +16,14 @@ from agent.net.client import Client
 from agent.net.reply import Reply, ask, reason
 from agent.sources.gitlab.families import REQUEST_SECONDS
 from agent.sources.gitlab.limits import Gate, Limits
+from agent.sources.gitlab.parsed import LAST_SECOND
 
 TRIES = 3
 """Of a request that fails in a way that may pass within seconds."""
 MAX_BYTES = 64 << 20
 """Five thousand jobs have three megabytes; a test report with every case may have tens."""
+FIRST_DATE = 1577836800
+"""2020-01-01: a clock that says less has not been set since its machine started."""
 GRAPHQL = "graphql"
 """The endpoint of GraphQL in labels."""
 MAX_ENDPOINTS = 100
@@ -148,8 +151,8 @@ class Calls:
         return reply
 
     def date_of(self, reply: Reply) -> float:
-        """The server's clock, seconds since the epoch; the agent's where it does not tell."""
-        return self._clock() if reply.date is None else reply.date
+        """The server's clock, seconds since the epoch; the agent's where it does not tell, or was never set."""
+        return reply.date if reply.date is not None and FIRST_DATE <= reply.date < LAST_SECOND else self._clock()
 
     async def aclose(self) -> None:
         """Close every connection."""
