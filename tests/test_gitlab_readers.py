@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from trio.testing import MockClock
 
 from agent.errors import CollectError
 from agent.sources.gitlab.asking import moment_of
@@ -16,6 +17,11 @@ pytestmark = pytest.mark.anyio
 SHOP = Project(1, "team/shop")
 
 
+@pytest.fixture
+def anyio_backend() -> object:
+    return ("trio", {"clock": MockClock(autojump_threshold=0)})
+
+
 class Api:
     """Answers, or fails in one way."""
 
@@ -23,6 +29,8 @@ class Api:
         self.kind = kind
         self.closed = ""
         """How questions for jobs fail."""
+        self.refusals = 10**9
+        """So many questions fail."""
         self.asked = 0
 
     together = 10
@@ -35,7 +43,7 @@ class Api:
 
     async def changed(self, projects: object, after: int, before: int = 0, among: int = 0) -> Found:
         self.asked += 1
-        if self.kind:
+        if self.kind and self.asked <= self.refusals:
             raise CollectError(self.kind, "no")
         return Found()
 
@@ -63,16 +71,36 @@ async def asked(reader: Either, times: int) -> int:
     return failed
 
 
-@pytest.mark.parametrize("kind", ["graphql", "json"])
-async def test_rest_is_asked_only_after_some_refusals_in_a_row_also_from_the_beginning(kind: str) -> None:
-    graphql, rest = Api(kind), Api()
-    reader = either(graphql, rest, Clock())
+KINDS = pytest.mark.parametrize("kind", ["graphql", "json"])
 
-    assert await asked(reader, MAX_REFUSALS - 1) == MAX_REFUSALS - 1
-    graphql.kind = ""
-    assert await asked(reader, 1) == 0
-    graphql.kind = kind
-    assert await asked(reader, MAX_REFUSALS - 1) == MAX_REFUSALS - 1
+
+@KINDS
+async def test_where_graphql_has_never_answered_it_is_asked_some_times_then_rest_in_the_same_poll(kind: str) -> None:
+    graphql, rest = Api(kind), Api()
+
+    assert await asked(either(graphql, rest, Clock()), 1) == 0
+    assert (graphql.asked, rest.asked) == (MAX_REFUSALS, 1)
+
+
+@KINDS
+async def test_one_odd_answer_at_the_beginning_is_no_reason_for_rest(kind: str) -> None:
+    graphql, rest = Api(kind), Api()
+    graphql.refusals = MAX_REFUSALS - 1
+
+    assert await asked(either(graphql, rest, Clock()), 3) == 0
+    assert rest.asked == 0
+
+
+@KINDS
+async def test_where_graphql_has_answered_polls_fail_until_it_has_refused_some_times_in_a_row(kind: str) -> None:
+    graphql, rest = Api(), Api()
+    reader = either(graphql, rest, Clock())
+    for _ in range(2):
+        graphql.kind = ""
+        assert await asked(reader, 1) == 0
+        graphql.kind = kind
+        assert await asked(reader, MAX_REFUSALS - 1) == MAX_REFUSALS - 1
+
     assert (rest.asked, reader.remark) == (0, "")
     assert await asked(reader, 3) == 0
     assert rest.asked == 3
@@ -82,6 +110,7 @@ async def test_a_question_that_is_refused_counts_though_others_are_answered() ->
     graphql, rest = Api(), Api()
     graphql.closed = "graphql"
     reader = either(graphql, rest, Clock())
+    await reader.changed([SHOP], 0)
 
     for _ in range(MAX_REFUSALS - 1):
         with pytest.raises(CollectError, match="REST"):
@@ -95,7 +124,7 @@ async def test_a_question_that_is_refused_counts_though_others_are_answered() ->
 async def test_graphql_is_tried_again_after_minutes_then_after_hours_and_a_day() -> None:
     graphql, rest, clock = Api("graphql"), Api(), Clock()
     reader = either(graphql, rest, clock)
-    await asked(reader, MAX_REFUSALS)
+    await asked(reader, 1)
     tried = []
     for pause in (*PAUSES, PAUSES[-1]):
         before = graphql.asked
@@ -111,7 +140,7 @@ async def test_graphql_is_tried_again_after_minutes_then_after_hours_and_a_day()
 async def test_after_graphql_has_answered_again_it_is_given_as_much_patience_as_before() -> None:
     graphql, rest, clock = Api("graphql"), Api(), Clock()
     reader = either(graphql, rest, clock)
-    await asked(reader, MAX_REFUSALS)
+    await asked(reader, 1)
     clock.now += PAUSES[0] + 1
     graphql.kind = ""
     await asked(reader, 1)
@@ -123,7 +152,7 @@ async def test_after_graphql_has_answered_again_it_is_given_as_much_patience_as_
 async def test_while_rest_is_asked_a_remark_says_until_when_and_why() -> None:
     clock = Clock()
     reader = either(Api("graphql"), Api(), clock)
-    await asked(reader, MAX_REFUSALS)
+    await asked(reader, 1)
 
     assert reader.remark.endswith(f"until {moment_of(int(clock.now + PAUSES[0]))}: no")
     clock.now += PAUSES[0] + 1

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+import anyio
+
 from agent.errors import CollectError
 from agent.sources.gitlab.asking import moment_of
 from agent.sources.gitlab.objects import Job, Pipeline, Project, Report
@@ -18,6 +20,9 @@ PAUSES = (600.0, 3600.0, 86400.0)
 """For how many seconds REST is asked when GraphQL is given up for the first time, the second, and from then on."""
 MAX_REFUSALS = 5
 """Of one question in a row, until GraphQL is given up: a proxy's one odd answer is no reason for far more requests."""
+SOON_SECONDS = 1.0
+"""Before the second of them, where GraphQL has never answered, and before each further one twice as long: a process that
+reads only once is to come to an end. Later a poll that is refused fails, and the next one asks again."""
 REFUSED = frozenset({"graphql", "json"})
 """Kinds of errors that say that it cannot be had, and that something answered there which is no GraphQL."""
 
@@ -42,6 +47,7 @@ class Either:
         """The questions for which it was, each until it is answered again."""
         self._refusals: Counter[str] = Counter()
         """In a row, by question: of some a proxy may think otherwise than of the others."""
+        self._has_answered = False
 
     @property
     def uses_graphql(self) -> bool:
@@ -98,11 +104,15 @@ class Either:
                 raise
             self._refusals[name] += 1
             left = 0 if self._falls else MAX_REFUSALS - self._refusals[name]
-            if left > 0:
+            if left > 0 and self._has_answered:
                 said = f"{error}; after {left} more such answers REST is asked, with use_graphql: false at once"
                 raise CollectError("status", said) from error
+            if left > 0:
+                await anyio.sleep(SOON_SECONDS * 2 ** (self._refusals[name] - 1))
+                return await self._ask(name, question)
             self._fall(name, error)
             return await question(self._rest)
+        self._has_answered = True
         del self._refusals[name]
         if name in self._falls:
             self._falls = [other for other in self._falls if other != name]
