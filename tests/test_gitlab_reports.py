@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from agent.errors import CollectError
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.reports import MAX_CASES, Case, CaseReader, observed, shown
 from tests.gitlab_rest import GitLab, Json, options
@@ -58,9 +59,15 @@ async def test_a_malformed_case_is_lost_alone_and_counted(wrong: object) -> None
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("wrong", [None, [], {}, {"test_suites": 3}, {"test_suites": [None, 4, {"name": "x"}]}])
-async def test_a_report_that_is_none_has_no_cases(wrong: object) -> None:
-    assert await read(wrong) == ((), 0)
+@pytest.mark.parametrize("wrong", [None, [], {}, {"test_suites": 3}])
+async def test_an_answer_that_is_no_report_is_not_taken_for_one_without_cases(wrong: object) -> None:
+    with pytest.raises(CollectError, match="is not the test report of pipeline"):
+        await read(wrong)
+
+
+@pytest.mark.anyio
+async def test_suites_that_are_none_have_no_cases() -> None:
+    assert await read({"test_suites": [None, 4, {"name": "x"}]}) == ((), 0)
 
 
 @pytest.mark.anyio

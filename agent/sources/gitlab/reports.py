@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from agent.errors import CollectError
 from agent.model import Family, Increment, Observation
 from agent.sources.gitlab.asking import Api
 from agent.sources.gitlab.families import Families
@@ -41,8 +42,10 @@ class CaseReader:
         """The cases of a pipeline; () = there are none. Raises CollectError."""
         data = (await self._api.get(f"/projects/{project_id}/pipelines/{pipeline_id}/test_report", {})).data
         suites = data.get("test_suites") if isinstance(data, dict) else None
+        if not isinstance(suites, list):  # half an answer of something in between is no word of GitLab's
+            raise CollectError("json", f"the answer is not the test report of pipeline {pipeline_id}")
         found: list[Case] = []
-        for suite in suites[:MAX_SUITES] if isinstance(suites, list) else ():
+        for suite in suites[:MAX_SUITES]:
             found += self._suite(suite, MAX_CASES - len(found))
         return tuple(found)
 
