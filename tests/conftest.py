@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 from trio._core import _run
 
@@ -22,6 +23,9 @@ settings.load_profile("cipush")
 
 WAITING = ("proof", "outage_real", "crash_kill", "conformance")
 """In names of files that mostly wait for other processes, a minute each: they begin first, or the suite ends with them."""
+
+SIMULATED = ("traps", "truth", "lives", "slow", "world", "observed", "polls", "model", "fuzz", "virtual", "power", "outage")
+"""In names of files that run the same lines millions of times: with coverage they would take three times as long."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +41,24 @@ def pytest_runtest_setup() -> None:
     """Before the fixtures of each test: the same order as always, but in a search."""
     if settings.get_current_profile_name() != "search":
         _run._r.seed(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """No coverage of simulated worlds, nor of the processes that such a test starts."""
+    measured: list[Coverage] = []
+    if any(word in item.path.name for word in (*WAITING, *SIMULATED)):
+        while (coverage := Coverage.current()) is not None:  # a worker has one of its own and one of pytest's
+            coverage.stop()
+            measured.append(coverage)
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            if measured:
+                patched.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+            return (yield)
+    finally:
+        for coverage in reversed(measured):
+            coverage.start()
 
 
 StartAgent = Callable[..., agents.Agent]
