@@ -309,3 +309,15 @@ async def test_test_reports_that_cannot_be_had_keep_nothing_from_being_counted(
     assert "test reports: no" in said
     assert rig.problem == said  # as long as it is so
     assert rig.sync.errors == {("test_reports", kind): 1}
+
+
+async def test_after_a_look_that_was_broken_off_all_is_looked_at_anew_at_once(rig: Rig, wall: Clock) -> None:
+    rig.server.put(1, pipeline(12, updated=START + 20))
+    rig.server.broken = "connect"
+    with pytest.raises(CollectError):
+        await rig.poll_all()
+    rig.server.broken = ""
+    wall.now += 30
+    rig.server.put(1, pipeline(13, updated=int(wall.now) - 5))
+
+    assert sorted(await rig.poll_all()) == ["pipeline:12", "pipeline:13"]

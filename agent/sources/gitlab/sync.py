@@ -102,8 +102,8 @@ class Sync:
         again = True
         self._cursor = ...  # what a collect that is cancelled or fails has changed in memory is given up
         try:
-            await self._look(now, gathered)
-            while memory.todo or memory.round:
+            await self._hear(now, gathered)
+            while memory.todo or memory.round or self._is_due(now):
                 await self._piece(now, gathered)
                 if len(gathered.observations) >= MAX_OBSERVATIONS or anyio.current_time() - begun > PORTION_SECONDS:
                     break
@@ -134,13 +134,15 @@ class Sync:
             if number in self._memory.since:
                 self._engine.watch(*known, self._memory.since[number])
 
-    async def _look(self, now: float, gathered: Gathered) -> None:
-        """Find what is to be read: of all projects on the interval, in between of those that somebody hinted at."""
+    async def _hear(self, now: float, gathered: Gathered) -> None:
+        """Find what is to be read of projects that somebody hinted at."""
         hinted, self._hinted = self._hinted, set()
-        try:
-            await self._ask(hinted, now, gathered)
-        finally:
-            self._compare()
+        if hinted:
+            await self._survey.some(sorted(hinted), self._memory, now, gathered)
+
+    def _is_due(self, now: float) -> bool:
+        """Whether all projects are to be looked at anew: at once where the look before was held up until now."""
+        return not 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0
 
     def _compare(self) -> None:
         """Say once that the clocks are apart, and that they are not any more."""
@@ -149,18 +151,14 @@ class Sync:
             said = skewed(self._survey.skew) if self._is_skewed else "GitLab's clock and this machine's are together again"
             log.log(logging.WARNING if self._is_skewed else logging.INFO, "source %s: %s", self._name, said)
 
-    async def _ask(self, hinted: set[int], now: float, gathered: Gathered) -> None:
-        if hinted:
-            await self._survey.some(sorted(hinted), self._memory, now, gathered)
-        is_due = not 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0
-        if is_due and not self._memory.todo and self._memory.round is None:
-            await self._survey.begin(self._memory, now, gathered)
-            self._full_at = now
-
     async def _piece(self, now: float, gathered: Gathered) -> None:
         """Read and count some of what is to be read; where that is nothing, find more. Raises CollectError."""
         if not self._memory.todo:
+            if self._memory.round is None:
+                await self._survey.begin(self._memory, now, gathered)
+                self._full_at = now
             await self._survey.go_on(self._memory, now, gathered)
+            self._compare()
             return
         wanted, limit = self._wanted(), longest(self._options.max_requests_per_second)
         asked, begun, jobs = sum(map(len, wanted.values())), anyio.current_time(), _NONE
