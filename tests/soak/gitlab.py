@@ -31,7 +31,6 @@ STEP_SECONDS = 240.0
 """Four looks before anything that has ended can run again."""
 LONGEST_STEP_SECONDS = 1_800.0
 """Where nothing changes: what waits for people does so for days."""
-WEEK_SECONDS = 7 * 86_400
 UNSEEN_SECONDS = 3_900
 """A project in which nothing happens is asked for deployments once an hour."""
 KILLED_PROJECTS, KILLED_PIPELINES = 40, 400
@@ -61,7 +60,7 @@ async def _observed(here: World, way: Way) -> Observer:
     heard = _heard(here) if way == "webhooks" else ()
     observer = Observer(here, options, trouble=TROUBLE, heard=heard, step=STEP_SECONDS)
     changes = sorted({view.updated_at for pipeline in here.pipelines() for view in pipeline.views})
-    while observer.now < here.start + WEEK_SECONDS + 3_600:
+    while observer.now < here.end + 3_600:
         coming = bisect_right(changes, observer.now)
         quiet = changes[coming] - observer.now - STEP_SECONDS if coming < len(changes) else 0
         observer.step_seconds = min(max(STEP_SECONDS, quiet), LONGEST_STEP_SECONDS)
