@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from agent.errors import CollectError
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.asking import ALONE_SECONDS
+from agent.sources.gitlab.going import FOLLOW_SECONDS, FOLLOWED_AT_ONCE
 from agent.sources.gitlab.memory import GIVE_UP_SECONDS
-from agent.sources.gitlab.objects import Project, Report
+from agent.sources.gitlab.objects import Pipeline, Project, Report
 from agent.sources.gitlab.reader import Found
 from agent.sources.gitlab.survey import HEADS_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
@@ -321,3 +322,24 @@ async def test_after_a_look_that_was_broken_off_all_is_looked_at_anew_at_once(ri
     rig.server.put(1, pipeline(13, updated=int(wall.now) - 5))
 
     assert sorted(await rig.poll_all()) == ["pipeline:12", "pipeline:13"]
+
+
+async def test_those_of_which_nothing_was_heard_for_longest_are_asked_for_first(rig: Rig, wall: Clock) -> None:
+    many = 2 * FOLLOWED_AT_ONCE
+    rig.server.put(1, *(pipeline(100 + number, "manual", updated=START + 20) for number in range(many)))
+    await rig.poll_all()
+    asked: list[int] = []
+    pipelines = rig.server.pipelines
+
+    async def noted(wanted: Mapping[Project, Sequence[int]]) -> dict[int, Pipeline | CollectError | None]:
+        asked.extend(number for numbers in wanted.values() for number in numbers)
+        return await pipelines(wanted)
+
+    rig.server.pipelines = noted  # type: ignore[method-assign]
+    for turn in range(5):
+        wall.now += FOLLOW_SECONDS
+        rig.server.put(2, pipeline(30 + turn, updated=int(wall.now) - 5))
+        await rig.poll_all()
+
+    assert 21 in asked  # it is of the second project
+    assert {100 + number for number in range(many)} <= set(asked)

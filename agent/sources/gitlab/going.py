@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
+from heapq import nsmallest
 
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.memory import Memory
@@ -51,16 +52,15 @@ class Going:
         return is_late and pipeline.status in GOING and not memory.waits(pipeline.id, now)
 
     def quiet(self, memory: Memory, projects: Iterable[int], now: float) -> dict[int, list[int]]:
-        """Those of which nothing was heard for long, by project id; some at a time."""
-        found: dict[int, list[int]] = {}
-        left, coming = FOLLOWED_AT_ONCE, memory.coming()
-        for project in projects:
-            numbers = self._quiet(project, memory, coming, now) if project in memory.since and left > 0 else []
-            if numbers:
-                found[project] = numbers[:left]
-                left -= len(found[project])
+        """Those of which nothing was heard for long, by project id; some at a time, first the ones that waited longest."""
+        coming, found = memory.coming(), dict[int, list[int]]()
+        waiting = [
+            (memory.heard.get(number, 0.0), project, number)
+            for project in projects
+            if project in memory.since
+            for number in self._engine.unfinished(project)
+            if number not in coming and now - memory.heard.get(number, 0.0) >= FOLLOW_SECONDS
+        ]
+        for _, project, number in nsmallest(FOLLOWED_AT_ONCE, waiting):
+            found.setdefault(project, []).append(number)
         return found
-
-    def _quiet(self, project: int, memory: Memory, coming: Container[int], now: float) -> list[int]:
-        followed = (number for number in self._engine.unfinished(project) if number not in coming)
-        return [number for number in followed if now - memory.heard.get(number, 0.0) >= FOLLOW_SECONDS]
