@@ -42,7 +42,7 @@ test: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --cov agent --cov-fail-under=85
+	$(BIN)/pytest -n 3 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder --cov agent --cov-fail-under=85
 
 demo: .venv/.agent
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/demo.sh
