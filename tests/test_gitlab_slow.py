@@ -12,7 +12,6 @@ from agent.sim import faults
 from agent.sim.gitlab.places import World
 from agent.sim.gitlab.truth import truth
 from agent.sim.gitlab.world import build
-from agent.sources.gitlab.rounds import PIECE_SECONDS, SLOW_SECONDS, Pace
 from tests.gitlab_observed import HOUR, Observer
 from tests.gitlab_trapped import OPTIONS, total, wrong
 
@@ -69,14 +68,3 @@ def totals_of(world: World) -> tuple[int, int]:
     """The same as they are."""
     true = truth(world, world.start - HOUR, world.end)
     return true.pipelines, true.jobs
-
-
-def test_pieces_shrink_while_they_take_too_long_and_grow_while_they_are_quick() -> None:
-    pace = Pace(10, 1000)
-    sizes = []
-    for seconds in (1.0, 1.0, SLOW_SECONDS + 1, 1.0):
-        pace.took(pace.size, seconds)
-        sizes.append(pace.size)
-    pace.expired(pace.size)
-
-    assert (sizes, pace.size, PIECE_SECONDS > SLOW_SECONDS) == ([20, 40, 20, 40], 20, True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.sources.gitlab import sync as module
+from agent.sources.gitlab.batches import Size
 from agent.sources.gitlab.going import FOLLOW_SECONDS, REFRESH_SECONDS
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
-from agent.sources.gitlab.rounds import Pace
 from agent.sources.gitlab.survey import FORGET_SECONDS, HEADS_SECONDS, HINTED_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
 
@@ -77,7 +77,7 @@ async def test_a_process_that_starts_again_registers_nothing_anew(rig: Rig, wall
 async def test_much_at_once_is_counted_in_portions_and_asked_for_once(
     rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rig.sync, "_pace", Pace(10, 10))
+    monkeypatch.setattr(rig.sync, "_size", Size(10, 1, 10))
     monkeypatch.setattr(module, "MAX_OBSERVATIONS", 20)
     rig.server.put(1, *(pipeline(100 + number, updated=START + number % 7) for number in range(55)))
     rig.server.asked.clear()
@@ -249,3 +249,26 @@ async def test_the_stored_cursor_changes_with_what_is_counted(rig: Rig, wall: Cl
     await rig.poll_all()
 
     assert (idle == before, rig.cursor == before) == (True, False)
+
+
+async def test_with_an_interval_of_a_second_one_collect_is_one_look(wall: Clock) -> None:
+    rig = Rig(wall, collectors={"pipelines": {"interval_seconds": 1}})
+    rig.server.add(1, pipeline(11, updated=START - 900))
+    await rig.poll()
+
+    assert rig.server.asked["changed"] == 1
+
+
+async def test_looks_that_take_longer_than_the_interval_have_pauses_between_them(
+    rig: Rig, wall: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PORTION_SECONDS", -1.0)  # each piece is a collect of its own
+    rig.server.asked.clear()
+    wall.now += 40
+    collects, rig.again = 0, True
+    while rig.again and collects < 30:
+        await rig.poll()
+        wall.now += 100
+        collects += 1
+
+    assert (rig.again, rig.server.asked["changed"]) == (False, 1)

@@ -13,34 +13,11 @@ PIECE_SECONDS = 60.0
 """A piece that takes longer is given up and asked for again in smaller ones;"""
 PIECE_REQUESTS = 20
 """but the smallest takes some requests, for which there has to be time."""
-QUICK_SECONDS = 10.0
-"""After one that took less, the next may be twice as large;"""
-SLOW_SECONDS = 30.0
-"""after one that took more, it is half as large."""
 
 
 def longest(requests_per_second: float) -> float:
     """How many seconds a piece may take where so many requests are allowed."""
     return max(PIECE_SECONDS, PIECE_REQUESTS / requests_per_second)
-
-
-class Pace:
-    """How large the pieces of one kind are: found out as it goes, and remembered."""
-
-    def __init__(self, first: int, most: int) -> None:
-        self.size = min(first, most)
-        self._most = most
-
-    def took(self, asked: int, seconds: float) -> None:
-        """A piece of that size came back after so long."""
-        if seconds > SLOW_SECONDS:
-            self.size = max(1, min(self.size, asked) // 2)
-        elif seconds < QUICK_SECONDS and asked >= self.size:
-            self.size = min(self._most, self.size * 2)
-
-    def expired(self, asked: int) -> None:
-        """One of that size did not come back in time."""
-        self.size = max(1, min(self.size, asked) // 2)
 
 
 @dataclass

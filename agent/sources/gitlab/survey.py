@@ -11,6 +11,7 @@ from agent.errors import CollectError
 from agent.model import SKEW_SECONDS
 from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS
 from agent.sources.gitlab.away import Away
+from agent.sources.gitlab.batches import Size
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.going import Going
 from agent.sources.gitlab.memory import Gathered, Memory
@@ -18,7 +19,7 @@ from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
 from agent.sources.gitlab.reader import Discovery, Found, Known, Reader
-from agent.sources.gitlab.rounds import Pace, Round, longest
+from agent.sources.gitlab.rounds import Round, longest
 
 FORGET_SECONDS = 3600.0
 """After how long a project is forgotten that no list has any more."""
@@ -50,7 +51,7 @@ class Survey:
         self._heads_at = 0.0
         self._limit = longest(options.max_requests_per_second)
         """Seconds for one piece of a look."""
-        self._paces = {kind: Pace(reader.together, MOST_AT_ONCE) for kind in ("join", "ask", "heads")}
+        self._sizes = {kind: Size(reader.together, 1, MOST_AT_ONCE) for kind in ("join", "ask", "heads")}
         self._missing: dict[int, float] = {}
         """By id of a project that is in no list any more: since when."""
         self.away = Away(ALONE_SECONDS)
@@ -102,10 +103,10 @@ class Survey:
         if left is None:
             return
         if left.join:
-            most = min(self._paces["join"].size, self._reader.together)
+            most = min(int(self._sizes["join"].value), self._reader.together)
             await self._piece("join", left.join, most, self._join, memory, now, gathered)
         elif left.ask:
-            await self._piece("ask", left.ask, self._paces["ask"].size, self._ask, memory, now, gathered)
+            await self._piece("ask", left.ask, int(self._sizes["ask"].value), self._ask, memory, now, gathered)
             left.newest = left.newest or memory.newest
         elif not left.is_followed:
             left.is_followed = True
@@ -113,7 +114,7 @@ class Survey:
                 await self._follow(memory, now, gathered)
             self._going.refresh(memory, now)
         elif left.heads:
-            await self._piece("heads", left.heads, self._paces["heads"].size, self._heads, memory, now, gathered)
+            await self._piece("heads", left.heads, int(self._sizes["heads"].value), self._heads, memory, now, gathered)
         else:
             self._end(left, memory)
 
@@ -126,10 +127,10 @@ class Survey:
             due = [project for project in batch if project.id in self.projects and self.away.is_due(project.id, now)]
             await ask(due, memory, now, gathered)
         if not scope.cancelled_caught:
-            self._paces[kind].took(len(batch), anyio.current_time() - begun)
+            self._sizes[kind].answered(len(batch), anyio.current_time() - begun)
             del todo[: len(batch)]
             return
-        self._paces[kind].expired(len(batch))
+        self._sizes[kind].failed(len(batch))
         words = f"the answers took longer than {self._limit:g} s; raise max_requests_per_second, or look at how GitLab does"
         if len(batch) == 1:  # then it is the next round's, and of what changed in it less is asked for at once
             del todo[:1]

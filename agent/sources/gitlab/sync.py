@@ -18,6 +18,7 @@ from agent.errors import CollectError
 from agent.model import Collected
 from agent.net.words import escaped
 from agent.plugin import Context
+from agent.sources.gitlab.batches import Size
 from agent.sources.gitlab.cases import Cases
 from agent.sources.gitlab.engine import Engine
 from agent.sources.gitlab.memory import Gathered, Memory
@@ -25,7 +26,7 @@ from agent.sources.gitlab.objects import Job, Pipeline, Project
 from agent.sources.gitlab.options import Options
 from agent.sources.gitlab.progress import Progress, progress_of
 from agent.sources.gitlab.reader import Reader
-from agent.sources.gitlab.rounds import Pace, longest
+from agent.sources.gitlab.rounds import longest
 from agent.sources.gitlab.summaries import Summaries
 from agent.sources.gitlab.survey import SINCE, Survey
 
@@ -70,8 +71,12 @@ class Sync:
         self._cursor: object = ...  # no cursor is equal to it
         self._saved = 0.0
         self._full_at = 0.0
+        self._due: float | None = None
+        """When the turn began that has a look at all projects to begin."""
+        self._goes_on = False
+        """Whether the next collect is the rest of this turn."""
         self._hinted: set[int] = set()
-        self._pace = Pace(PORTION_OF_FEW * reader.together, PORTION)
+        self._size = Size(min(PORTION_OF_FEW * reader.together, PORTION), 1, PORTION)
         self._is_skewed = False
         self.looked = anyio.Event()
         """Set once the first collect is over, whatever it came to."""
@@ -98,12 +103,13 @@ class Sync:
     async def _collect(self, cursor: object) -> Collected:
         begun, now, gathered = anyio.current_time(), self._context.clock(), Gathered()
         self._adopt(cursor, gathered)
+        self._turn(now)
         memory = self._memory
         again = True
         self._cursor = ...  # what a collect that is cancelled or fails has changed in memory is given up
         try:
             await self._hear(now, gathered)
-            while memory.todo or memory.round or self._is_due(now):
+            while memory.todo or memory.round or self._due is not None:
                 await self._piece(now, gathered)
                 if len(gathered.observations) >= MAX_OBSERVATIONS or anyio.current_time() - begun > PORTION_SECONDS:
                     break
@@ -127,6 +133,7 @@ class Sync:
             log.warning("source %s: %s", self._name, problem)
             gathered.problems.append(problem)
         self._memory, self._full_at, self._saved = Memory(progress), 0.0, 0.0
+        self._goes_on = False
         self._survey.forget()
         if progress.mark:
             self._memory.since = dict(_since_of(self._context.recall(self._name)))
@@ -140,9 +147,13 @@ class Sync:
         if hinted:
             await self._survey.some(sorted(hinted), self._memory, now, gathered)
 
-    def _is_due(self, now: float) -> bool:
-        """Whether all projects are to be looked at anew: at once where the look before was held up until now."""
-        return not 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0
+    def _turn(self, now: float) -> None:
+        """Begin one look at all projects at most: where it takes longer than the interval the next waits for its turn, and
+        after one that was held up until now the next begins at once."""
+        if not self._goes_on:
+            is_due = not 0 <= now - self._full_at < self._options.collectors.pipelines.interval_seconds - 1.0
+            self._due = now if is_due else None
+        self._goes_on = False
 
     def _compare(self) -> None:
         """Say once that the clocks are apart, and that they are not any more."""
@@ -154,9 +165,9 @@ class Sync:
     async def _piece(self, now: float, gathered: Gathered) -> None:
         """Read and count some of what is to be read; where that is nothing, find more. Raises CollectError."""
         if not self._memory.todo:
-            if self._memory.round is None:
+            if self._memory.round is None and self._due is not None:
                 await self._survey.begin(self._memory, now, gathered)
-                self._full_at = now
+                self._full_at, self._due = self._due, None
             await self._survey.go_on(self._memory, now, gathered)
             self._compare()
             return
@@ -169,7 +180,7 @@ class Sync:
             self._put_back(wanted)
             raise
         if scope.cancelled_caught:
-            self._pace.expired(asked)
+            self._size.failed(asked)
             words = f"the jobs of {asked} pipelines took longer than {limit:g} s; raise max_requests_per_second"
             if asked > 1:
                 self._put_back(wanted)
@@ -177,7 +188,7 @@ class Sync:
                 return
             jobs = {one.id: CollectError("timeout", words) for pipelines in wanted.values() for one in pipelines}
         else:
-            self._pace.took(asked, anyio.current_time() - begun)
+            self._size.answered(asked, anyio.current_time() - begun)
         for project, pipelines in wanted.items():
             self._count(project, pipelines, jobs, now, gathered)
             if not self._memory.todo.get(project.id):
@@ -186,7 +197,7 @@ class Sync:
 
     def _wanted(self) -> dict[Project, list[Pipeline]]:
         """The next of what is to be read, of each project the oldest first; it is taken out of `todo`."""
-        memory, left = self._memory, self._pace.size
+        memory, left = self._memory, int(self._size.value)
         wanted: dict[Project, list[Pipeline]] = {}
         for number, pipelines in list(memory.todo.items()):
             if number not in self._survey.projects:
@@ -254,12 +265,13 @@ class Sync:
         self._cursor = text
         said = [escaped(problem) for problem in dict.fromkeys([*self._survey.said, *gathered.problems])]
         more = f"; and {len(said) - MAX_PROBLEMS} more" if len(said) > MAX_PROBLEMS else ""
+        self._goes_on = again and bool(self._memory.todo or self._memory.round or self._due is not None)
         return Collected(
             observations=gathered.observations,
             notes=list(gathered.notes.values()),
             cursor=text,
             problem="; ".join(said[:MAX_PROBLEMS]) + more,
-            again=again and bool(self._memory.todo or self._memory.round),
+            again=self._goes_on,
         )
 
 
