@@ -111,8 +111,6 @@ class Observation(NamedTuple):
     """Says what it is, for good: `github:github.com:job:123`. One that the ledger has seen is left out whole."""
     increments: tuple[Increment, ...]
     events: tuple[Event, ...] = ()
-    project: str = ""
-    """The repository or project, kept with its totals; "" = none."""
 
 
 class Note(NamedTuple):

@@ -45,7 +45,7 @@ def job(key: str, n: str = "a", amount: float = 1.0, *, repo: str = "r", seconds
     adds = [Increment(JOBS, (repo, n), amount)]
     if seconds is not None:
         adds.append(Increment(SECONDS, (repo, n), seconds))
-    return Observation(key, tuple(adds), project=repo)
+    return Observation(key, tuple(adds))
 
 
 def ended(key: str, n: str, at: float, run: str = "") -> Observation:

@@ -201,7 +201,6 @@ class Life:
             key: (
                 [(one.family.name, one.labels, one.value) for one in observation.increments],
                 [(one.family.name, one.labels, one.value, one.at, one.exemplar) for one in observation.events],
-                observation.project,
             )
             for key, observation in self.counted.items()
         }

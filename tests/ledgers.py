@@ -20,9 +20,9 @@ def series(name: str = "a", shape: Shape = COUNTER, source: str = "s") -> Series
     return SeriesId(source, shape, (name,))
 
 
-def counted(key: str, *adds: tuple[SeriesId, float], born: bool = False, project: str = "") -> Counted:
+def counted(key: str, *adds: tuple[SeriesId, float], born: bool = False) -> Counted:
     """An observation that adds so much to these series."""
-    return Counted(key, [Add(which, value, born, project) for which, value in adds])
+    return Counted(key, [Add(which, value, born) for which, value in adds])
 
 
 def event(key: str, which: SeriesId, at_ms: int, value: float = 1.0, run: str = "") -> Counted:

@@ -153,14 +153,6 @@ def test_the_host_is_in_every_key() -> None:
     assert [one.key for one in digest.observations] == ["github:ghe.example:run:9000001:1"]
 
 
-def test_observations_are_of_their_repository() -> None:
-    life = Life()
-
-    life.hear_all([told_run("in_progress", 10), told_run("completed", 101), told_job("completed", 95)])
-
-    assert {one.project for one in life.counted.values()} == {"acme/rocket"}
-
-
 def test_where_events_are_on_each_run_and_job_is_a_sample_at_its_own_end() -> None:
     life = Life(events=True)
 

@@ -88,7 +88,7 @@ def is_sound(found: Collected) -> bool:
     numbers += [event.value for observation in found.observations for event in observation.events]
     numbers += [value for update in found.updates if isinstance(value := update.value, float)]
     texts = [label for observation in found.observations for increment in observation.increments for label in increment.labels]
-    texts += [text for observation in found.observations for text in (observation.key, observation.project)]
+    texts += [observation.key for observation in found.observations]
     texts += [text for note in found.notes for text in (note.key, note.value or "")]
     for text in texts:
         text.encode()

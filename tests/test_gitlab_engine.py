@@ -72,12 +72,6 @@ def test_keys_name_the_instance_and_the_thing(life: Life) -> None:
     }
 
 
-def test_observations_are_of_their_project(life: Life) -> None:
-    digest = life.take(pipeline(), pipeline(finished=START + 2000), jobs={1: [job()]})
-
-    assert {observation.project for observation in digest.observations} == {"acme/rocket"}
-
-
 def test_a_pipeline_that_another_one_triggered_counts_in_both_kinds_of_series_at_once(life: Life) -> None:
     life.take(pipeline(source="pipeline", upstream=Upstream("acme/pad", "v1.0", "launch", "tag")))
     child = ("acme/rocket", "main", "acme/pad", "v1.0", "launch")

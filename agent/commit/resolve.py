@@ -56,7 +56,7 @@ class Resolver:
 
     def counted(self, feed: Feed, observation: Observation) -> Counted:
         """An observation as the ledger takes it."""
-        adds = [self._add(feed, increment, observation.project) for increment in observation.increments]
+        adds = [self._add(feed, increment) for increment in observation.increments]
         happenings = [
             Happening(SeriesId(feed.name, self.shape(feed, e.family), e.labels), e.value, int(e.at * 1000), e.exemplar)
             for e in observation.events
@@ -74,14 +74,14 @@ class Resolver:
         self.families = {key: family for key, family in self.families.items() if key[0] is not feed}
         self.out = {key for key in self.out if key[0] is not feed}
 
-    def _add(self, feed: Feed, increment: Increment, project: str) -> Add:
+    def _add(self, feed: Feed, increment: Increment) -> Add:
         family, labels, value = increment
         found = self._found.get((feed, family, labels))
         if found is None:
             found = self._found[feed, family, labels] = self._resolve(feed, family, labels)
         if found.is_folded:
             self.folded[feed.name] += 1
-        return Add(found.series, value, found.born, project)
+        return Add(found.series, value, found.born)
 
     def _resolve(self, feed: Feed, family: Family, labels: tuple[str, ...]) -> _Resolved:
         """Which series it is, folded or not, and whether the store has it."""

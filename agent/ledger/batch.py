@@ -63,7 +63,6 @@ class Add(NamedTuple):
     """To a counter; or one observation of a histogram."""
     born: bool
     """Whether the store does not have the series, so that receivers have to be told where it begins."""
-    project: str = ""
 
 
 class Happening(NamedTuple):
@@ -146,7 +145,6 @@ class Total(NamedTuple):
     cells: array[float]
     updated: float
     """When it was last added to, seconds since the epoch."""
-    project: str = ""
 
 
 @dataclass(slots=True)

@@ -32,24 +32,21 @@ class Rows:
         for number, (name, shape) in list(self.known.items()):
             if name != source:
                 continue
-            for labels, cells, updated, project in self._database.execute(
-                "SELECT labels, cells, updated, project FROM series WHERE shape = ? AND updated >= ?", (number, since)
+            for labels, cells, updated in self._database.execute(
+                "SELECT labels, cells, updated FROM series WHERE shape = ? AND updated >= ?", (number, since)
             ):
                 texts, numbers = _texts(labels, shape), _cells(cells, shape)
                 if texts is not None and numbers is not None and isinstance(updated, float):
-                    yield Total(SeriesId(source, shape, texts), numbers, updated, str(project))
+                    yield Total(SeriesId(source, shape, texts), numbers, updated)
 
     def write(self, touched: Touched) -> None:
         """Keep what the transaction came to."""
         now = touched.batch.now
         texts = {series: _text(series.labels) for series in (*touched.totals, *touched.last_ms)}
-        rows = [
-            (self.number(series), texts[series], cells.tobytes(), now, 0, project)
-            for series, (cells, project) in touched.totals.items()
-        ]
-        rows += [(self.number(series), texts[series], b"", now, last, "") for series, last in touched.last_ms.items()]
+        rows = [(self.number(series), texts[series], cells.tobytes(), now, 0) for series, cells in touched.totals.items()]
+        rows += [(self.number(series), texts[series], b"", now, last) for series, last in touched.last_ms.items()]
         self._database.executemany(
-            "INSERT OR REPLACE INTO series (shape, labels, cells, updated, last_ms, project) VALUES (?, ?, ?, ?, ?, ?)", rows
+            "INSERT OR REPLACE INTO series (shape, labels, cells, updated, last_ms) VALUES (?, ?, ?, ?, ?)", rows
         )
         self._database.executemany(
             "INSERT INTO outbox (number, shape, labels, at_ms, cells, exemplar, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -145,7 +142,7 @@ class Touched:
         self.outgoing: list[Outgoing] = []
         """New rows of the outbox, whose numbers follow `last_number`."""
         self._last_number = last_number
-        self.totals: dict[SeriesId, tuple[array[float], str]] = {}
+        self.totals: dict[SeriesId, array[float]] = {}
         self.last_ms: dict[SeriesId, int] = {}
         self.born: set[SeriesId] = set()
 
@@ -173,7 +170,7 @@ def check(counted: Counted) -> None:
     for happening in counted.happenings:
         if not isfinite(happening.value) or happening.timestamp_ms <= 0:
             raise ValueError(f"{counted.key}: {happening.series.shape.name} takes a finite number and a time")
-    "".join((counted.key, *(add.project for add in counted.adds))).encode()
+    counted.key.encode()
 
 
 def _text(labels: tuple[str, ...]) -> str:

@@ -30,7 +30,6 @@ MIGRATIONS = (
     CREATE TABLE cursors (source TEXT, poller TEXT, value TEXT NOT NULL, PRIMARY KEY (source, poller)) WITHOUT ROWID;
     CREATE TABLE notes (source TEXT, key TEXT, value TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
     """,
-    "ALTER TABLE series ADD COLUMN project TEXT NOT NULL DEFAULT '';",
 )
 """One step each: the first makes version 1 of an empty file."""
 VERSION = len(MIGRATIONS)

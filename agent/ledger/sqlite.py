@@ -98,7 +98,7 @@ class SqliteLedger:
                 self._rows.set_meta("last_flush_ms", batch.last_flush_ms)
             committed.outgoing = touched.outgoing
         self.last_flush_ms = max(self.last_flush_ms, batch.last_flush_ms)
-        committed.totals = {series: cells for series, (cells, _) in touched.totals.items()}
+        committed.totals = touched.totals
         return committed
 
     def settle_sinks(self, names: Iterable[str], epoch: int) -> Standing:
@@ -192,10 +192,9 @@ class SqliteLedger:
 
     def _add(self, add: Add, touched: Touched) -> None:
         series = add.series
-        held = touched.totals.get(series)
-        if held is None:
-            held = touched.totals[series] = (self._rows.row(series)[0], add.project)
-        cells = held[0]
+        cells = touched.totals.get(series)
+        if cells is None:
+            cells = touched.totals[series] = self._rows.row(series)[0]
         if add.born and series not in touched.born:
             touched.born.add(series)
             touched.put(series, touched.batch.birth_ms, cells[:])

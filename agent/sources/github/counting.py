@@ -54,7 +54,7 @@ class Counting:
             increments.append(Increment(families.workflow_run_duration_seconds, status, seconds))
         events = self._event(families.workflow_run_event, status, seconds, ended, run.id)
         key = f"github:{self._host}:run:{run.id}:{run.attempt}"
-        return Counted(Observation(key, tuple(increments), events, repository.name))
+        return Counted(Observation(key, tuple(increments), events))
 
     def run_queue(self, run: Run, repository: Repository, context: Context, first: float | None) -> Iterator[Counted]:
         """How long an attempt waited for its first job, which started at `first`."""
@@ -63,7 +63,7 @@ class Counting:
             key = f"github:{self._host}:run:{run.id}:{run.attempt}:queue"
             labels = self._run_labels(repository, context)
             increment = Increment(self._families.workflow_run_queue_duration_seconds, labels, seconds)
-            yield Counted(Observation(key, (increment,), project=repository.name))
+            yield Counted(Observation(key, (increment,)))
 
     def job(self, ended: Pending, context: Context | None) -> Counted:
         """One job; `context` None: its run never became known."""
@@ -88,7 +88,7 @@ class Counting:
         if ended.waited is not None and job.ran:
             increments.append(Increment(families.job_waiting_duration_seconds, labels, ended.waited))
         events = self._event(families.job_event, status, seconds, job.completed, job.run_id)
-        return Counted(Observation(f"github:{self._host}:job:{job.id}", tuple(increments), events, repository.name), updates)
+        return Counted(Observation(f"github:{self._host}:job:{job.id}", tuple(increments), events), updates)
 
     def _bill(self, job: Job, labels: Labels, seconds: float, repository: Repository) -> tuple[list[Increment], list[Update]]:
         families, bill = self._families, self._prices.bill(job, seconds, private=repository.private)

@@ -79,13 +79,13 @@ class Counting:
         if ran and pipeline.queued is not None:
             found.append(Increment(families.pipeline_queued_duration_seconds, own, pipeline.queued))
         found += self._child(place, ref, pipeline)
-        return Observation(f"{self._pipeline_key}{pipeline.id}", tuple(found), project=place.path)
+        return Observation(f"{self._pipeline_key}{pipeline.id}", tuple(found))
 
     def retry(self, place: Place, pipeline: Pipeline) -> Observation:
         """A pipeline at an end after its first."""
         own = self._own(place, place.ref(pipeline), pipeline)
         increment = Increment(self._families.pipeline_retries_total, own, 1)
-        return Observation(f"{self._pipeline_key}{pipeline.id}:retry:{pipeline.finished}", (increment,), project=place.path)
+        return Observation(f"{self._pipeline_key}{pipeline.id}:retry:{pipeline.finished}", (increment,))
 
     def _own(self, place: Place, ref: str, pipeline: Pipeline) -> Labels:
         """What all families of pipelines have for labels."""
@@ -99,7 +99,7 @@ class Counting:
             for stage, (start, end) in sorted(_spans(newest(jobs, finished), finished).items())
         )
         if increments:
-            yield Observation(f"{self._pipeline_key}{pipeline.id}:stages", increments, project=place.path)
+            yield Observation(f"{self._pipeline_key}{pipeline.id}:stages", increments)
 
     def jobs(
         self, place: Place, pipeline: Pipeline, jobs: Iterable[Job], after: int, *, is_registered: bool
@@ -108,8 +108,7 @@ class Counting:
 
         One that never ran ended at no time that is told: it counts if its pipeline `is_registered` to have been unfinished.
         """
-        path, prefix = place.path, self._job_key
-        where = (path, place.ref(pipeline))
+        prefix, where = self._job_key, (place.path, place.ref(pipeline))
         known = self._series.setdefault(where, {})
         found: list[Observation] = []
         for job in jobs:
@@ -120,9 +119,9 @@ class Counting:
             series = known.get((job.stage, job.name))
             if series is None:
                 series = self._made_ready(known, where, job)
-            found.append(Observation(f"{prefix}{job.id}", self._job(series, job), (), path))
+            found.append(Observation(f"{prefix}{job.id}", self._job(series, job)))
             if job.is_retried:
-                found.append(Observation(f"{prefix}{job.id}:retried", (series.retried,), (), path))
+                found.append(Observation(f"{prefix}{job.id}:retried", (series.retried,)))
         if self._made > MOST_SERIES:
             self._series.clear()
             self._made = 0

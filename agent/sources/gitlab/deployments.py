@@ -72,4 +72,4 @@ def observed(host: str, families: Families, project: Project, deployment: Deploy
     ]
     if deployment.duration is not None:
         increments.append(Increment(families.environment_deployment_duration_seconds, labels, deployment.duration))
-    return Observation(f"gitlab:{host}:deployment:{deployment.id}", tuple(increments), project=project.path)
+    return Observation(f"gitlab:{host}:deployment:{deployment.id}", tuple(increments))

@@ -65,7 +65,7 @@ def observed(key: str, families: Families, path: str, ref: str, cases: Iterable[
     """How long the cases of one pipeline took. `key` is the pipeline's own, `path` its project's, `ref` the label."""
     family = families.test_case_duration_seconds
     increments = (Increment(family, (path, ref, case.suite, case.name), case.seconds) for case in cases)
-    return Observation(f"{key}:cases", tuple(increments), project=path)
+    return Observation(f"{key}:cases", tuple(increments))
 
 
 def shown(
