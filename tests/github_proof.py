@@ -35,6 +35,8 @@ CONNECTIONS = 16
 HASTE = 300.0
 STARTED_SECONDS = 8
 """Until the hasty world begins: the agent runs by then, for what was before its first start does not count."""
+ANSWER_SECONDS = 300.0
+"""For a question about a million series."""
 SHOWN_SECONDS = 15.0
 """VictoriaMetrics shows what it has taken a second or two later."""
 
@@ -161,8 +163,8 @@ def stored(receiver: servers.VictoriaMetrics, expression: str, prefix: str, othe
     """What a query with METRIC for the metric says of everything of the source, job and instance left out."""
     selector = f'{{__name__=~"{prefix}.+",__name__!~"{prefix}({others})"}}'
     query = {"query": f"{expression.replace('METRIC', selector)} keep_metric_names", "time": str(int(time.time()) + 1)}
-    httpx.get(f"{receiver.url}/internal/force_flush", timeout=60.0).raise_for_status()
-    answer = httpx.get(f"{receiver.url}/api/v1/query", params=query, timeout=60.0).raise_for_status().json()
+    httpx.get(f"{receiver.url}/internal/force_flush", timeout=ANSWER_SECONDS).raise_for_status()
+    answer = httpx.get(f"{receiver.url}/api/v1/query", params=query, timeout=ANSWER_SECONDS).raise_for_status().json()
     found = {}
     for series in answer["data"]["result"]:
         labels = {name: value for name, value in series["metric"].items() if name not in ("__name__", "job", "instance")}

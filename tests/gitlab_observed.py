@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from agent.errors import CollectError, DeliveryError
-from agent.model import Collected, Delivery, Poller, Update
+from agent.model import Collected, Delivery, Observation, Poller, Update
 from agent.plugin import Context
 from agent.sim.gitlab.api import GitlabApi
 from agent.sim.gitlab.faults import TROUBLE
@@ -48,6 +48,8 @@ class Observer:
         self.now = world.start - HOUR
         self._zero: float | None = None
         self.tally = Tally()
+        self.observed: list[Observation] = []
+        """All that was counted, in that order, what came again too."""
         self.deaths = 0
         self.problems: list[str] = []
         self.gauges: dict[str, dict[tuple[str, tuple[str, ...]], float]] = {}
@@ -142,6 +144,7 @@ class Observer:
         if self._rng.random() < self._trouble:
             return False
         self.tally.take(list(collected.observations))
+        self.observed += collected.observations
         for key, value in collected.notes:
             if value is None:
                 self.notes.pop(key, None)

@@ -22,7 +22,8 @@ from tests import servers
 from tests.github_proof import Lives
 from tests.github_truth import differences
 from tests.gitlab_observed import SECRET, Observer
-from tests.gitlab_proof import configured, hasty, watched, wrong
+from tests.gitlab_proof import STATES, bounds, configured, hasty, watched, wrong
+from tests.soak.replay import replayed
 
 PIPELINES = 20
 """Of each project in the week, their children beside."""
@@ -33,6 +34,7 @@ LONGEST_STEP_SECONDS = 1_800.0
 """Where nothing changes: what waits for people does so for days."""
 UNSEEN_SECONDS = 3_900
 """A project in which nothing happens is asked for deployments once an hour."""
+REPLAY_KILLS = 10
 KILLED_PROJECTS, KILLED_PIPELINES = 40, 400
 KILLED_SECONDS = 160.0
 """Twenty lives in it are long enough that one of them sees an end before the pipeline is run again, 15 s later."""
@@ -40,17 +42,17 @@ Way = Literal["polls", "webhooks"]
 
 
 def week_of_gitlab(folder: Path, way: Way, projects: int, seed: int) -> tuple[str, list[str]]:
-    """On a virtual clock, with trouble of every kind and deaths of the agent."""
-    del folder
+    """On a virtual clock, with trouble of every kind and deaths of the agent; what it counted then goes to VictoriaMetrics."""
     here = build(seed, projects=projects, pipelines=PIPELINES * projects)
     began = time.monotonic()
     backend = {"clock": MockClock(autojump_threshold=0)}
     found = anyio.run(_observed, here, way, backend="trio", backend_options=backend)
-    took = time.monotonic() - began
     since = {int(key[6:]): float(value) for key, value in found.notes.items() if key.startswith("since:")}
     true = truth(here, since, found.now - UNSEEN_SECONDS)
-    summary = f"{_said(true)}, {found.api.totals.requests} requests, {found.deaths} deaths, {took:.0f} s"
-    return summary, differences(found.tally, true)  # type: ignore[arg-type]
+    differing = differences(found.tally, true)  # type: ignore[arg-type]
+    took = time.monotonic() - began
+    differing += replayed(folder, found.observed, true, bounds, STATES, "age_", REPLAY_KILLS, seed)
+    return f"{_said(true)}, {found.api.totals.requests} requests, {found.deaths} deaths, {took:.0f} s", differing
 
 
 async def _observed(here: World, way: Way) -> Observer:
