@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent.errors import CollectError
 from agent.sources.gitlab.asking import ALONE
@@ -19,8 +19,8 @@ MAX_ORPHANS = 10_000
 
 @dataclass
 class _Orphan:
-    heard: set[int] = field(default_factory=set)
-    """Projects that were read since it was first seen."""
+    heard: set[int]
+    """Projects that were read since it was first seen; the same set for all that were first seen together."""
     waits: int = 0
 
 
@@ -36,14 +36,14 @@ class Upstreams:
         """A pipeline counts once: its project fails for now, unless all of `among` projects have been read in the meantime."""
         asked = list(projects)
         read = {project.id for project in asked if project.id not in found.failed or found.failed[project.id].kind in ALONE}
-        for orphan in self._orphans.values():
-            orphan.heard |= read
+        for heard in {id(orphan.heard): orphan.heard for orphan in self._orphans.values()}.values():
+            heard |= read
         for project in asked:
             for pipeline in found.pipelines.get(project.id, ()):
                 if not pipeline.is_final or not self._details.is_orphan(pipeline):
                     self._orphans.pop(pipeline.id, None)
                     continue
-                orphan = self._orphans.setdefault(pipeline.id, _Orphan(set(read)))
+                orphan = self._orphans.setdefault(pipeline.id, _Orphan(read))
                 orphan.waits += 1
                 if len(orphan.heard) >= among or orphan.waits > MAX_WAITS:
                     del self._orphans[pipeline.id]
