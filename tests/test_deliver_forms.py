@@ -169,13 +169,24 @@ async def test_a_retry_in_the_simpler_form_is_byte_identical() -> None:
     assert len({sent.payload for sent in sink.sent[1:]}) == 1
 
 
-async def test_a_fall_back_is_logged_once_and_measured(caplog: pytest.LogCaptureFixture) -> None:
-    monitor = SelfMonitor()
+@pytest.mark.parametrize(
+    ("best", "level", "said"),
+    [
+        (ZSTD, "INFO", "takes no zstd: sending snappy, asking again daily"),
+        (V2, "WARNING", "takes no remote-write 2.0: sending 1.0, without start times and native histograms, asking again daily"),
+    ],
+    ids=["zstd", "2.0"],
+)
+async def test_a_fall_back_is_logged_once_and_measured_and_a_warning_where_something_is_lost(
+    caplog: pytest.LogCaptureFixture, best: Form, level: str, said: str
+) -> None:
+    monitor, policy = SelfMonitor(), Policy(forms=(best, PLAIN))
 
-    with caplog.at_level(logging.WARNING):
-        await deliver(history_lane(Knowing(PLAIN), policy=VICTORIA, monitor=monitor), zstd(1), zstd(2))
+    with caplog.at_level(logging.INFO, "agent.deliver.forms"):
+        await deliver(history_lane(Knowing(PLAIN), policy=policy, monitor=monitor), *(recoded(block(1), best) for _ in range(2)))
 
-    assert caplog.text.count("does not understand what it was sent: sending remote_write, snappy") == 1
+    told = [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "agent.deliver.forms"]
+    assert told == [(level, f"sink vm (http://127.0.0.1:8428/api/v1/write) {said}")]
     assert monitor.value(report.FALLEN_BACK, ("vm",)) == 1
 
 

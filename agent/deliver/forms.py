@@ -67,10 +67,17 @@ class Forms:
             return
         better = self._forms.index(form) < self._at
         self._at, self._asked = self._forms.index(form), now
-        words = f"{form.protocol.value}, {form.encoding.value}"
-        if better:
-            log.info("%s understands more than before: sending %s", self._where, words)
-        else:
-            log.warning("%s does not understand what it was sent: sending %s, trying the better form daily", self._where, words)
+        self._log(form, better)
         if self._on_change is not None:
             self._on_change(form)
+
+    def _log(self, form: Form, better: bool) -> None:
+        """What is sent from now on; a warning only where something is lost by it."""
+        best = self._forms[0]
+        if better:
+            log.info("%s takes more than before: sending %s, %s", self._where, form.protocol.value, form.encoding.value)
+        elif form.protocol is best.protocol:
+            log.info("%s takes no %s: sending %s, asking again daily", self._where, best.encoding.value, form.encoding.value)
+        else:
+            words = "%s takes no remote-write 2.0: sending 1.0, without start times and native histograms, asking again daily"
+            log.warning(words, self._where)
