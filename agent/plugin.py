@@ -90,6 +90,23 @@ class CountingOptions(SourceOptions):
     )
 
 
+def alike(one: str, its: SourceOptions, other: str, others: SourceOptions) -> str:
+    """What two sources of these names and options get in each other's way with; "" = nothing."""
+    if not isinstance(its, CountingOptions) or not isinstance(others, CountingOptions) or its.type != others.type:
+        return ""
+    if _address(its) == _address(others):
+        return f"sources {one} and {other} read the same instance: what both of them see counts in one of them only"
+    if (its.metric_prefix, its.custom_labels) == (others.metric_prefix, others.custom_labels):
+        words = "what they say of themselves, and of two projects of the same name, is sent of one of them only"
+        return f"sources {one} and {other} name their series alike: {words}; give one of them custom_labels"
+    return ""
+
+
+def _address(options: CountingOptions) -> str:
+    """Where a source asks, however it is written."""
+    return str(getattr(options, "url", "")).rstrip("/").lower()
+
+
 def _network(text: str) -> str:
     return str(ip_network(text))  # its ValueError says what is wrong
 

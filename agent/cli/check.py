@@ -17,7 +17,6 @@ from agent.config import resolve_state_dir
 from agent.config.model import Loaded
 from agent.errors import CollectError, ConfigError, TemporaryError
 from agent.model import Poller
-from agent.plugin import CountingOptions
 from agent.relabel.options import limits_of, rules_of
 from agent.secret import redact
 from agent.sinks import SINKS
@@ -59,24 +58,11 @@ def _placed(loaded: Loaded, section: str, problem: str) -> str:
     return f"{origin}: {problem}" if origin else problem
 
 
-def _address(options: CountingOptions) -> str:
-    """Where a source asks, however it is written."""
-    return str(getattr(options, "url", "")).rstrip("/").lower()
-
-
 def _alike(loaded: Loaded) -> Iterator[str]:
     """Sources that count the same, or whose series cannot be told apart."""
-    counting = [(name, options) for name, options in loaded.config.sources.items() if isinstance(options, CountingOptions)]
-    for (one, its), (other, others) in combinations(counting, 2):
-        if its.type != others.type:
-            continue
-        if _address(its) == _address(others):
-            yield f"sources {one} and {other} read the same instance: what both of them see counts in one of them only"
-        elif (its.metric_prefix, its.custom_labels) == (others.metric_prefix, others.custom_labels):
-            yield (
-                f"sources {one} and {other} name their series alike: of two projects of the same name only one is sent; "
-                "give one of them custom_labels"
-            )
+    for one, other in combinations(loaded.config.sources.items(), 2):
+        if words := plugin.alike(*one, *other):
+            yield words
 
 
 def _state_problems(path: Path | None, loaded: Loaded) -> list[str]:

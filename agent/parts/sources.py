@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import anyio
@@ -17,6 +18,8 @@ from agent.sources import SOURCES
 from agent.sources.base import Counting, Source
 from agent.store.store import Store
 from agent.store.table import Feed
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -48,6 +51,9 @@ class Sources:
 
     def adopt(self, name: str, options: SourceOptions, source: Source) -> RunningSource:
         """Give it a feed and poll loops; they run after `start`. What it has counted before goes on."""
+        for other, there in self.running.items():
+            if words := plugin.alike(other, there.options, name, options):
+                log.warning("%s", words)
         labels = tuple(options.custom_labels.items())
         limits = {"max_series": options.max_series}
         if isinstance(options, CountingOptions):

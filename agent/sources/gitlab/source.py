@@ -123,8 +123,8 @@ class GitlabSource:
             said = (f"{len(self._asking.survey.projects)} projects are read", *barren, *said)
         if self._asking.either is not None and self._asking.either.remark:
             said = (self._asking.either.remark, *said)
-            away = self._asking.survey.away.remark({n: project.path for n, (project, _) in self._asking.survey.projects.items()})
-            said = (*said, away) if away else said
+        if away := self._asking.survey.away.remark(self._asking.survey.paths):
+            said = (*said, away)
         if self._asking.survey.is_skewed:
             said = (skewed(self._asking.survey.skew), *said)
         if not (self._options.projects or self._options.wildcards):
