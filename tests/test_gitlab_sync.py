@@ -6,7 +6,8 @@ import pytest
 
 from agent.sources.gitlab import sync as module
 from agent.sources.gitlab.batches import Size
-from agent.sources.gitlab.going import FOLLOW_SECONDS, REFRESH_SECONDS
+from agent.sources.gitlab.going import FOLLOW_SECONDS
+from agent.sources.gitlab.options import JobsOptions
 from agent.sources.gitlab.progress import OVERLAP_SECONDS
 from agent.sources.gitlab.survey import FORGET_SECONDS, HEADS_SECONDS, HINTED_SECONDS
 from tests.gitlab_sync import START, Clock, Rig, begun, job, pipeline
@@ -159,7 +160,7 @@ async def test_jobs_of_a_running_pipeline_are_read_again_though_it_does_not_chan
     wall.now += 600
     await rig.poll_all()
     rig.server.jobs_of[21] = [job(210)]
-    wall.now += REFRESH_SECONDS
+    wall.now += JobsOptions().interval_seconds
 
     assert await rig.poll_all() == ["job:210"]
 
@@ -170,7 +171,7 @@ async def test_pipelines_of_a_busy_project_are_looked_at_again_as_well(rig: Rig,
         rig.server.put(2, pipeline(30 + turn, updated=int(wall.now) - 5))
         await rig.poll_all()
     rig.server.jobs_of[21] = [job(210)]
-    wall.now += REFRESH_SECONDS
+    wall.now += JobsOptions().interval_seconds
     rig.server.put(2, pipeline(40, updated=int(wall.now) - 5))
 
     assert sorted(await rig.poll_all()) == ["job:210", "pipeline:40"]

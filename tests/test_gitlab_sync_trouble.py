@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -74,22 +73,6 @@ async def test_a_project_that_may_not_be_read_is_left_alone_for_hours(rig: Rig, 
     gaps = [later - earlier for earlier, later in itertools.pairwise(asked)]
     assert gaps == sorted(gaps)
     assert (gaps[0], gaps[-1], len(gaps) < 15) == (60, ALONE_SECONDS, True)
-
-
-async def test_a_token_of_somebody_else_for_minutes_costs_minutes(rig: Rig, wall: Clock) -> None:
-    rig.server.failing |= {1: "missing", 2: "missing"}
-    for _ in range(6):
-        wall.now += 30
-        await rig.poll_all()
-    said = rig.survey.away.remark({1: "team/p1"})
-    rig.server.failing.clear()
-    rig.server.put(1, pipeline(12, updated=START + 20))
-    wall.now += 240
-
-    assert "pipeline:12" in await rig.poll_all()
-    assert said.startswith("projects that cannot be read, left alone until ")
-    assert said.endswith(" or later: team/p1 (no), 2 (no)")
-    assert rig.survey.away.remark({}) == ""
 
 
 async def test_a_pipeline_whose_jobs_cannot_be_read_is_read_whole_at_a_later_poll(rig: Rig, wall: Clock) -> None:
@@ -247,20 +230,6 @@ async def test_no_piece_is_taken_for_read_that_is_still_to_come_by_gitlabs_clock
     wall.now += 400
 
     assert "pipeline:13" in await rig.poll_all()
-
-
-async def test_clocks_that_are_apart_are_told_of_once_each_way(rig: Rig, wall: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    for ahead in (7200.0, 7200.0, 0.0, 0.0):
-        rig.server.ahead = ahead
-        wall.now += 30
-        await rig.poll_all()
-
-    words = [(record.levelname, record.getMessage()[:52]) for record in caplog.records]
-    assert words == [
-        ("WARNING", "source gitlab: GitLab's answers are dated +7200 s fro"[:52]),
-        ("INFO", "source gitlab: GitLab's clock and this machine's are together again"[:52]),
-    ]
 
 
 async def test_a_project_that_cannot_be_read_is_counted_once_a_poll(rig: Rig, wall: Clock) -> None:

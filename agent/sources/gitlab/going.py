@@ -16,8 +16,6 @@ FOLLOWED_AT_ONCE = 24
 """Pipelines asked for so at a poll."""
 GOING = ("running", "pending", "preparing", "canceling")
 """Statuses of pipelines whose jobs go on."""
-REFRESH_SECONDS = 60.0
-"""After how long, at the least, their jobs are read again where nothing is said to have changed."""
 
 
 class Going:
@@ -37,18 +35,17 @@ class Going:
 
     def refresh(self, memory: Memory, now: float) -> None:
         """Jobs of pipelines that run may end though their pipeline does not change: those go to `memory.todo`."""
-        age = max(self._jobs.interval_seconds, REFRESH_SECONDS)
         if not self._jobs.enabled:
             return
         coming = memory.coming()
         for number, (project_id, pipeline) in list(memory.open.items()):
             if project_id not in memory.since:
                 del memory.open[number]
-            elif self._is_old(pipeline, memory, now, age) and number not in coming:
+            elif self._is_old(pipeline, memory, now) and number not in coming:
                 memory.add(project_id, [pipeline])
 
-    def _is_old(self, pipeline: Pipeline, memory: Memory, now: float, age: float) -> bool:
-        is_late = now - memory.looked.get(pipeline.id, 0.0) >= age
+    def _is_old(self, pipeline: Pipeline, memory: Memory, now: float) -> bool:
+        is_late = now - memory.looked.get(pipeline.id, 0.0) >= self._jobs.interval_seconds
         return is_late and pipeline.status in GOING and not memory.waits(pipeline.id, now)
 
     def quiet(self, memory: Memory, projects: Iterable[int], now: float) -> dict[int, list[int]]:

@@ -62,7 +62,9 @@ class JobsOptions(Section):
 
     enabled: bool = Field(default=True, description="whether jobs are counted; takes pipelines")
     interval_seconds: Seconds = Field(
-        default=30.0, description="seconds between two readings of the jobs of a pipeline that has not ended"
+        default=60.0,
+        description="seconds after which a poll reads the jobs of a pipeline that has not ended again: GitLab does not say that "
+        "they changed",
     )
     histogram_buckets: Bounds = Field(default=JOB_SECONDS, description="upper bounds of the durations' buckets, seconds")
     include_runner_details: bool = Field(default=True, description="whether label runner_type is filled")

@@ -70,6 +70,8 @@ class Survey:
         """What could not be read, by (collector, kind), since the agent's start: a project once a poll."""
         self._blamed: set[int] = set()
         """Projects that are counted there for this poll."""
+        self.gap = 0.0
+        """Seconds since the oldest change from which on projects were first asked in this life; whoever tells it sets it to 0."""
         self.said: dict[str, None] = {}
         """What could not be read of projects in the last look at all of them, one line each, in that order."""
 
@@ -77,6 +79,11 @@ class Survey:
     def is_skewed(self) -> bool:
         """Whether one of the two clocks is wrong."""
         return abs(self.skew) > SKEW_SECONDS
+
+    @property
+    def paths(self) -> dict[int, str]:
+        """By project id."""
+        return {number: project.path for number, (project, _) in self.projects.items()}
 
     def forget(self) -> None:
         """Nothing of what was asked has been committed."""
@@ -187,7 +194,7 @@ class Survey:
             memory.progress.late.pop(number, None)
             self.confirmed.pop(number, None)
             self.active.pop(number, None)
-            self.away.back(number)
+            self.away.forget(number)
             gathered.add(self._engine.forget(number))
             gathered.note(f"{SINCE}{number}", None)
 
@@ -242,6 +249,8 @@ class Survey:
             memory.told -= found.failed.keys()
             for project in group:
                 if project.id in found.pipelines:
+                    if project.id not in self.confirmed:
+                        self.gap = max(self.gap, now - memory.progress.of(project.id))
                     memory.read(project.id, end)
                     self._found(project, found, memory, now)
                 elif project.id in found.failed and found.failed[project.id].kind == "size":

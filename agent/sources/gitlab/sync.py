@@ -162,6 +162,15 @@ class Sync:
             said = skewed(self._survey.skew) if self._is_skewed else "GitLab's clock and this machine's are together again"
             log.log(logging.WARNING if self._is_skewed else logging.INFO, "source %s: %s", self._name, said)
 
+    def _tell(self) -> None:
+        """Log what people should know of the look that has ended."""
+        for line in self._survey.away.news(self._survey.paths):
+            log.warning("source %s: %s", self._name, line)
+        gap, self._survey.gap = self._survey.gap, 0.0
+        if gap > self._options.max_gap_seconds:
+            words = "source %s: the last change that was read is %.0f s old, and what changed more than %s (%g) ago is left out"
+            log.warning(words, self._name, gap, "max_gap_seconds", self._options.max_gap_seconds)
+
     async def _piece(self, now: float, gathered: Gathered) -> None:
         """Read and count some of what is to be read; where that is nothing, find more. Raises CollectError."""
         if not self._memory.todo:
@@ -170,6 +179,8 @@ class Sync:
                 self._full_at, self._due = self._due, None
             await self._survey.go_on(self._memory, now, gathered)
             self._compare()
+            if self._memory.round is None:
+                self._tell()
             return
         wanted, limit = self._wanted(), longest(self._options.max_requests_per_second)
         asked, begun, jobs = sum(map(len, wanted.values())), anyio.current_time(), _NONE
