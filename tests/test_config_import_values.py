@@ -132,6 +132,21 @@ def test_of_a_project_with_a_wrong_value_the_rest_stays(tmp_path: Path) -> None:
     assert [note.split(":")[1] for note in found.notes] == ["3", "4", "5"]
 
 
+def test_what_is_on_one_line_is_told_in_its_order(tmp_path: Path) -> None:
+    text = "{projects: [{name: a/b, refs: {tags: {most_recent: -1}}}, {name: a/c, colour: red}], gitlab: {token: t, x: 1}}"
+    found = made(tmp_path, text)
+
+    assert told(found) == ["projects[0].refs.tags.most_recent", "projects[1].colour", "gitlab.x"]
+
+
+def test_variables_are_told_in_their_order_and_their_entries_in_theirs(tmp_path: Path) -> None:
+    projects = '[{"name": "a/b", "refs": 5}, {"name": "a/c", "colour": "red"}]'
+    found = made(tmp_path, GITLAB, AGE_PROJECTS=projects, AGE_LOG_FORMAT="xml", AGE_NONSENSE="1")
+
+    assert told(found) == ["AGE_LOG_FORMAT", "AGE_NONSENSE", "AGE_PROJECTS", "AGE_PROJECTS"]
+    assert [text.partition(":")[0] for key, text in keyed(found)[2:]] == ["projects[0].refs", "projects[1].colour"]
+
+
 def test_one_value_is_a_list_of_it(tmp_path: Path) -> None:
     text = "project_defaults: {refs: {merge_requests: {states: opened}}}\ncollectors: {dora: {environment_tiers: 'a, b'}}"
     options = source(tmp_path, GITLAB + text + "\nprojects: {name: a/b}")

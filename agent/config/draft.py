@@ -40,6 +40,8 @@ class Draft:
         self.tree = Tree()
         self._file = file
         self._lines = lines
+        self._places = {path: at for at, path in enumerate(lines)}
+        """Which key of the file each is."""
         self._variable = ""
         """That is read just now."""
         self._said: dict[Path, tuple[str, Path]] = {}
@@ -47,8 +49,8 @@ class Draft:
         self._dropped: set[Path] = set()
         self._kept: dict[Path, list[int]] = {}
         """Which places of a list are left."""
-        self._notes: dict[str, float] = {}
-        """With the line of each; those without come last."""
+        self._notes: dict[str, tuple[float, str, int, Path]] = {}
+        """With where each belongs: the line, without which it comes last; the variable; the key."""
         self._untold = 0
 
     @contextmanager
@@ -67,15 +69,16 @@ class Draft:
     def note(self, old: Path, text: str, variable: str = "") -> None:
         """Something about a key of the other program, or about a variable."""
         name = variable or self._variable
+        known = () if name else next((old[:length] for length in range(len(old), 0, -1) if old[:length] in self._lines), ())
+        line = self._lines.get(known, 0)
         if name:
-            line = 0
             inside = f"{escaped(dotted(old))}: " if any(isinstance(part, int) for part in old) else ""
             told = f"{escaped(name)}: {inside}{text}"
         else:
-            line = next((self._lines[old[:length]] for length in range(len(old), 0, -1) if old[:length] in self._lines), 0)
             told = f"{f'{self._file}:{line}: ' if line else ''}{escaped(dotted(old))}: {text}"
         if len(self._notes) < MAX_NOTES:
-            self._notes.setdefault(told, line or float("inf"))
+            entries = tuple(part for part in old if isinstance(part, int))
+            self._notes.setdefault(told, (line or float("inf"), name, self._places.get(known, 0), entries))
         else:
             self._untold += told not in self._notes
 
@@ -86,7 +89,7 @@ class Draft:
             self.note(old, text)
 
     def in_order(self) -> tuple[str, ...]:
-        """The notes, by line; those about variables and about what is nowhere come last."""
+        """The notes, by line and key; those about what is nowhere and about variables come last."""
         more = [f"{self._untold} more of these are not shown"] if self._untold else []
         return (*sorted(self._notes, key=self._notes.__getitem__), *more)
 
