@@ -329,3 +329,10 @@ async def test_a_failing_sink_hurries_no_other_out_of_its_last_chance(tmp_path: 
 
     assert agent.runtime.lanes.running["late"].lane.status()["queue_blocks"] == 0
     assert agent.runtime.lanes.running["dead"].lane.status()["queue_blocks"] == 1
+
+
+async def test_sources_whose_series_cannot_be_told_apart_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one = {"type": "gitlab", "url": DEAD, "webhook": {"secret_token": "It is a secret"}}
+    Agent(tmp_path, {"sources": {"one": one, "two": one | {"url": "http://127.0.0.1:2"}}})
+
+    assert [line[:45] for line in caplog.messages] == ["sources one and two name their series alike: "]
