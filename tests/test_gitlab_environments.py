@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import anyio
 import pytest
@@ -12,59 +10,18 @@ from trio.testing import MockClock
 
 from agent.errors import CollectError
 from agent.model import Collected
-from agent.sources.gitlab.environments import BELIEVED_SECONDS, Environments, Watched
-from agent.sources.gitlab.families import families
+from agent.sources.gitlab.environments import BELIEVED_SECONDS, Watched
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.options import ProjectOptions
-from tests.gitlab_rest import NOW, SHOP, GitLab, Json, clock, moment, options
+from tests.gitlab_deployed import ROOT, World, deployment
+from tests.gitlab_rest import NOW, moment
 
 pytestmark = pytest.mark.anyio
-ROOT = "/projects/7"
 
 
 @pytest.fixture
 def anyio_backend() -> object:
     return ("trio", {"clock": MockClock(autojump_threshold=0)})
-
-
-def deployment(number: int, status: str = "success", updated: int = NOW - 10, **more: Any) -> Json:
-    """As the API lists it, by a job that ran for 40 seconds."""
-    commit = {"committed_date": moment(NOW - 5000)}
-    job = {"id": 1, "finished_at": moment(updated), "duration": 40.7, "commit": commit}
-    found = {"id": number, "status": status, "sha": "c0ffee", "updated_at": moment(updated), "created_at": moment(updated - 60)}
-    return found | {"environment": {"name": "production"}, "deployable": job} | more
-
-
-class World:
-    """A project with deployments behind the API, and what the sync knows of it."""
-
-    def __init__(self, *deployments: Json, since: int = NOW - 100, **keys: Any) -> None:
-        self.deployments = list(deployments)
-        self.gitlab = GitLab()
-        self.gitlab.more[f"{ROOT}/deployments"] = self._listed
-        self.gitlab.more[f"{ROOT}/environments"] = [{"name": "production", "state": "available"}]
-        self.commits: list[Json] = []
-        self.head = "beef"
-        self.gitlab.more[f"{ROOT}/repository/branches/main"] = lambda given: {"name": "main", "commit": {"id": self.head}}
-        self.gitlab.more[f"{ROOT}/repository/compare"] = lambda given: {"commits": self.commits}
-        self.watched = [Watched(SHOP, ProjectOptions(), since, 0.0)]
-        self.options = options(collectors={"environments": {"enabled": True, **keys}})
-        self.families = families(self.options)
-        self.environments = self.anew()
-
-    def anew(self) -> Environments:
-        """The collector as after a restart."""
-        return Environments(self.gitlab, "gitlab.test", self.options, self.families, lambda: self.watched, clock)
-
-    def stir(self) -> None:
-        """Something happens in the project."""
-        self.watched = [each._replace(active=clock()) for each in self.watched]
-
-    def _listed(self, given: Mapping[str, str]) -> list[Json]:
-        after = datetime.fromisoformat(given["updated_after"]).isoformat() if "updated_after" in given else ""
-        found = [each for each in self.deployments if datetime.fromisoformat(each["updated_at"]).isoformat() > after]
-        key = "updated_at" if given["order_by"] == "updated_at" else "id"
-        return sorted(found, key=lambda each: each[key], reverse=given["sort"] == "desc")
 
 
 def counted(found: Collected) -> dict[str, list[tuple[str, tuple[str, ...], float]]]:
@@ -262,20 +219,6 @@ async def test_a_malformed_deployment_is_lost_alone_and_counted() -> None:
     assert world.environments.malformed["deployment"] >= 1
 
 
-async def test_a_project_that_may_not_be_read_is_left_alone_for_hours_and_the_others_are_read() -> None:
-    world = World(deployment(5))
-    world.watched.append(Watched(Project(8, "acme/till"), ProjectOptions(), NOW - 100, 0.0))
-    world.gitlab.more["/projects/8/deployments"] = CollectError("forbidden", "403 Forbidden")
-    first = await world.environments.collect(None)
-    await anyio.sleep(300)
-    second = await world.environments.collect(first.cursor)
-
-    assert first.problem == second.problem == "project acme/till: 403 Forbidden"
-    assert len(first.observations) == 1
-    assert [path for path, _ in world.gitlab.asked].count("/projects/8/deployments") == 1
-    assert world.environments.errors == {("environments", "forbidden"): 1}
-
-
 async def test_a_token_that_is_refused_is_an_error() -> None:
     world = World()
     world.gitlab.more[f"{ROOT}/deployments"] = CollectError("auth", "401 Unauthorized")
@@ -331,7 +274,7 @@ async def test_environments_that_cannot_be_read_any_more_end_and_come_back(kind:
         assert found.complete == ["environments:7"]
         shown_at += [60 * minutes] if found.updates else []
     assert max(shown_at) <= BELIEVED_SECONDS < max(shown_at) + 600
-    assert found.problem == "project acme/shop: no"
+    assert found.problem == ("project acme/shop: no" if kind == "status" else "")
     world.gitlab.more[place] = listed
     await anyio.sleep(6 * 3600)
 

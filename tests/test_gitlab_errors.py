@@ -19,7 +19,7 @@ def anyio_backend() -> object:
     return ("trio", {"clock": MockClock(autojump_threshold=0)})
 
 
-@pytest.mark.parametrize(("use_graphql", "collector", "times"), [(True, "environments", 1), (False, "pipelines", 2)])
+@pytest.mark.parametrize(("use_graphql", "collector", "times"), [(True, "environments", 2), (False, "pipelines", 2)])
 async def test_what_cannot_be_read_of_single_projects_is_counted(use_graphql: bool, collector: str, times: int) -> None:
     world = made(pipelines=2)
     (closed,) = [project for project in world.projects if not project.builds_enabled]

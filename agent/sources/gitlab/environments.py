@@ -18,6 +18,7 @@ from agent.errors import CollectError
 from agent.model import Collected, Observation, Update
 from agent.net.words import escaped
 from agent.sources.gitlab.asking import AHEAD_SECONDS, ALONE, ALONE_SECONDS, FOR_ALL, Api, changes, items, pages, spread
+from agent.sources.gitlab.away import Away
 from agent.sources.gitlab.behind import Compared
 from agent.sources.gitlab.deployments import STATUSES, Deployment, deployment_of, environment_of, observed
 from agent.sources.gitlab.families import Families
@@ -32,7 +33,7 @@ AFTER_SECONDS = 60.0
 OVERLAP_SECONDS = 180
 """How late a change may become visible."""
 SOON_SECONDS = 240.0
-"""After how long a project is asked again that could not be read; one that may not be read after `ALONE_SECONDS`."""
+"""After how long a project is asked again that could not be read, unless it is one that may not be."""
 BELIEVED_SECONDS = 2 * IDLE_SECONDS
 """For how long at the least the environments of a project hold that did not answer again."""
 BELIEVED_POLLS = 3
@@ -73,7 +74,7 @@ class _Place:
     read_at: float = 0.0
     """By the agent's clock; 0 = never."""
     retry_at: float = 0.0
-    """It may not be read until then; 0 = it may."""
+    """It is not asked until then; 0 = it may be."""
     problem: str = ""
     """Why it could not be read when it was asked last."""
 
@@ -124,6 +125,8 @@ class Environments:
         interval = options.collectors.environments.interval_seconds
         self._longest = max(BELIEVED_SECONDS, IDLE_SECONDS + BELIEVED_POLLS * interval)
         self._places: dict[int, _Place] = {}
+        self.away = Away(ALONE_SECONDS, "projects whose environments cannot be read")
+        """Projects that are left alone."""
         self._told: set[int] = set()
         """Projects whose series there are, or were until they did not answer for long."""
         self._cursor: object = None
@@ -136,6 +139,8 @@ class Environments:
         """Count what ended since `cursor`. Raises CollectError where nothing at all could be read."""
         marks, said = _marks(cursor)
         watched = {each.project.id: each for each in self._watched()}
+        for number in self._places.keys() - watched.keys():
+            self.away.forget(number)
         if cursor != self._cursor:  # what was read last is not committed
             self._places = {}
         self._places = {number: self._believed(self._places.get(number)) for number in watched}
@@ -145,8 +150,9 @@ class Environments:
         turn = _Round(marks, due[::-1])
         await self._read_all(turn)
         told = self._told | {number for number, place in self._places.items() if place.read_at}
-        if turn.errors and not turn.read and (turn.errors[-1].kind in FOR_ALL or not told):
-            raise turn.errors[0]
+        wrong = [error for error in turn.errors if error.kind not in ALONE]
+        if wrong and not turn.read and (wrong[-1].kind in FOR_ALL or not told):
+            raise wrong[0]
         self.errors.update(("environments", error.kind) for error in turn.errors)
         problems = [said] * bool(said) + [place.problem for place in self._places.values() if place.problem]
         more = f"; and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
@@ -189,17 +195,21 @@ class Environments:
     def _is_due(self, each: Watched, place: _Place) -> bool:
         """Whether there may be something new."""
         now = self._clock()
-        if 0 < place.retry_at - now <= ALONE_SECONDS:
+        if 0 < place.retry_at - now <= SOON_SECONDS or not self.away.is_due(each.project.id, now):
             return False
         age = now - place.read_at
         return not 0 <= age < IDLE_SECONDS or each.active + AFTER_SECONDS >= place.read_at
 
     def _failed(self, each: Watched, error: CollectError) -> CollectError:
-        """A project could not be read; one that may not be is left alone for hours."""
-        place = self._places[each.project.id]
-        place.retry_at = self._clock() + (ALONE_SECONDS if error.kind in ALONE else SOON_SECONDS)
-        place.problem = f"project {each.project.path}: {error}"
-        return CollectError(error.kind, place.problem)
+        """A project could not be read; one that may not be is no problem of the source's."""
+        place, now = self._places[each.project.id], self._clock()
+        line = f"project {each.project.path}: {error}"
+        if error.kind in ALONE:
+            self.away.put(each.project.id, error, now)
+            place.problem = ""
+        else:
+            place.retry_at, place.problem = now + SOON_SECONDS, line
+        return CollectError(error.kind, line)
 
     def _counted(self, each: Watched, deployments: Sequence[Deployment]) -> Iterator[Observation]:
         """Those that ended since the project is read."""
@@ -228,6 +238,7 @@ class Environments:
             place.environments = tuple(readable("environment", environments, environment_of, self.malformed))
         await place.compared.refresh(each.project, [one for name, one in place.good.items() if name in place.environments])
         place.read_at, place.retry_at, place.problem = now, 0.0, ""
+        self.away.back(each.project.id)
         return found
 
     # -- showing ---------------------------------------------------------------------------------------

@@ -120,11 +120,12 @@ class GitlabSource:
             barren = (
                 f"{title}: no project; check the name, and what the token may see" for title in self._asking.discovery.barren
             )
-            said = (f"{len(self._asking.survey.projects)} projects are read", *barren, *said)
+            count = len(self._asking.survey.projects)
+            said = (f"{count} project{' is' if count == 1 else 's are'} read", *barren, *said)
         if self._asking.either is not None and self._asking.either.remark:
             said = (self._asking.either.remark, *said)
-        if away := self._asking.survey.away.remark(self._asking.survey.paths):
-            said = (*said, away)
+        away = (each.away.remark(self._asking.survey.paths) for each in (self._asking.survey, self._asking.environments))
+        said = (*said, *filter(None, away))
         if self._asking.survey.is_skewed:
             said = (skewed(self._asking.survey.skew), *said)
         if not (self._options.projects or self._options.wildcards):
@@ -186,7 +187,10 @@ class GitlabSource:
             await self._asking.survey.begun.wait()
         if not self._asking.survey.begun.is_set():
             raise CollectError("timeout", "it is not known yet which projects there are; see the poller pipelines")
-        return await self._asking.environments.collect(cursor)
+        found = await self._asking.environments.collect(cursor)
+        for line in self._asking.environments.away.news(self._asking.survey.paths):
+            log.warning("source %s: %s", self._name, line)
+        return found
 
     async def _collect_cases(self, cursor: object) -> Collected:
         """What single test cases came to last."""
