@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -9,6 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.errors import CollectError
+from agent.secret import Secret
 from agent.sources.gitlab.discover import Discovery, Listed
 from tests.gitlab_rest import NOW, GitLab, clock, moment, options
 
@@ -172,18 +174,37 @@ async def test_a_token_that_is_refused_is_one_problem_however_many_projects_ther
         await Discovery(gitlab, options(projects=names), clock).projects()
 
 
-async def test_a_list_that_fails_later_keeps_what_it_had_and_is_tried_again_after_five_minutes(gitlab: GitLab) -> None:
+async def test_a_list_that_fails_later_keeps_what_it_had_and_is_tried_again_after_ten_seconds(gitlab: GitLab) -> None:
     discovery = Discovery(gitlab, options(wildcards=[group()]), clock)
     await discovery.projects()
     whole, gitlab.more["/groups/acme/projects"] = gitlab.more["/groups/acme/projects"], CollectError("status", "HTTP 500")
     await anyio.sleep(1801)
     failed = await discovery.projects()
     gitlab.more["/groups/acme/projects"] = whole[:1]
-    await anyio.sleep(301)
+    await anyio.sleep(10)
 
     assert list(paths(failed)) == [1, 2]
     assert failed.problems == ["group acme: HTTP 500"]
     assert list(paths(await discovery.projects())) == [1]
+
+
+async def test_another_token_is_tried_at_once_with_what_failed_and_with_nothing_else(gitlab: GitLab) -> None:
+    token = Secret("first-token")
+    gitlab.more["/projects/acme%2Fshop"] = MISSING
+    discovery = Discovery(gitlab, options(projects=[{"name": "acme/shop"}], wildcards=[group()]), clock, token=lambda: token)
+    await discovery.projects()
+    token = Secret("second-token")
+    gitlab.more["/projects/acme%2Fshop"] = project(1, "acme/shop")
+
+    assert (await discovery.projects()).problems == []
+    assert gitlab.count("/groups/acme/projects") == 1
+
+
+async def test_an_instance_that_answers_nothing_but_errors_is_not_held_against_a_group(gitlab: GitLab) -> None:
+    gitlab.more |= {path: CollectError("status", "HTTP 502") for path in ("/groups/acme/projects", "/version")}
+
+    with pytest.raises(CollectError, match=r"^projects cannot be listed: HTTP 502; see whether the GitLab at `url` works$"):
+        await Discovery(gitlab, options(wildcards=[group()]), clock).projects()
 
 
 async def test_nothing_to_read_is_an_error_that_says_why(gitlab: GitLab) -> None:
@@ -241,19 +262,41 @@ async def test_two_collectors_at_one_time_ask_once(gitlab: GitLab) -> None:
     assert len(gitlab.asked) == 1
 
 
-@pytest.mark.parametrize(("kind", "times"), [("missing", 2), ("forbidden", 2), ("status", 75)])
-async def test_a_project_that_is_not_there_is_asked_for_again_after_six_hours_and_counted_as_often(
-    gitlab: GitLab, kind: str, times: int
+@pytest.mark.parametrize(
+    ("kind", "gaps"),
+    [
+        ("missing", [60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600]),
+        ("forbidden", [60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600]),
+        ("status", [10, 20, 40, 80, 160, 300, 300]),
+        ("connect", [10, 20, 40, 80, 160, 300, 300]),
+    ],
+)
+async def test_what_cannot_be_read_is_asked_for_soon_and_ever_more_seldom_and_counted_as_often(
+    gitlab: GitLab, kind: str, gaps: list[int]
 ) -> None:
-    gitlab.more["/projects/acme%2Fgone"] = CollectError(kind, "no")
-    discovery = Discovery(gitlab, options(projects=[{"name": "acme/gone"}, {"name": "other/thing"}]), clock)
-    for _ in range(75):  # every five minutes
-        listed = await discovery.projects()
-        await anyio.sleep(301)
+    times = await failing(gitlab, CollectError(kind, "no"), sum(gaps) + len(gaps))
 
-    assert gitlab.count("/projects/acme%2Fgone") == times
-    assert discovery.errors == {("projects", kind): times}
-    assert len(listed.problems) == 1
+    assert [round(later - before) for before, later in pairwise(times)] == gaps
+
+
+async def failing(gitlab: GitLab, error: CollectError, seconds: float) -> list[float]:
+    """When a project that answers so is asked for, by a poll every second; beside it there is one that can be read."""
+    times: list[float] = []
+
+    def asked(_given: object) -> CollectError:
+        times.append(clock())
+        return error
+
+    gitlab.more["/projects/acme%2Fgone"] = asked
+    discovery = Discovery(gitlab, options(projects=[{"name": "acme/gone"}, {"name": "other/thing"}]), clock)
+    begun = clock()
+    while clock() < begun + seconds:
+        listed = await discovery.projects()
+        known = [known for known in discovery._lists.values() if known.kind]
+        await anyio.sleep(max(0.0, known[0].until - clock()))
+    assert discovery.errors == {("projects", error.kind): len(times)}
+    assert (list(paths(listed)), len(listed.problems)) == ([9], 1)
+    return times
 
 
 @pytest.mark.parametrize("answer", [MISSING, CollectError("json", "the answer is not JSON")])

@@ -147,6 +147,10 @@ class Gitlab:
             raise CollectError("status", f"GraphQL: HTTP {reply.status} {words}")
         raise CollectError("graphql", f"GraphQL does not take the query: HTTP {reply.status} {words}")
 
+    def token(self) -> Secret:
+        """The one of now."""
+        return self._token.current()
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self.calls.aclose()

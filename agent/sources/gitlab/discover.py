@@ -14,6 +14,8 @@ import anyio
 
 from agent.errors import CollectError
 from agent.net.words import escaped
+from agent.secret import Secret
+from agent.sources.gitlab import away
 from agent.sources.gitlab.asking import ALONE, ALONE_SECONDS, FOR_ALL, Api, items, spread
 from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.options import NamedProject, Options, ProjectOptions, Wildcard
@@ -21,14 +23,19 @@ from agent.sources.gitlab.parsed import MalformedError, project_of, readable
 
 REFRESH_SECONDS = 1800.0
 """How old a list may become."""
+FIRST_SECONDS = 10.0
+"""How soon one that could not be read is tried again, and then after twice as long each time,"""
 RETRY_SECONDS = 300.0
-"""How soon one that could not be read is tried again; one that is not there, or may not be read, after `ALONE_SECONDS`."""
+"""but so often at least; one that is not there, or may not be read, as projects are that do not answer (`away`)."""
 MAX_PROJECTS = 10_000
 MAX_RAISED = 5
 """Problems in the text of an error."""
 
 ADDRESS = "address"
 """The kind of the error that says that no GitLab answers."""
+
+NONE = Secret("")
+"""No token."""
 
 Entry = NamedProject | Wildcard
 
@@ -46,16 +53,32 @@ class _List(NamedTuple):
 
     projects: tuple[Project, ...]
     until: float
-    problem: str
+    seconds: float
+    """For how long it was good when it was made."""
+    problem: str = ""
     kind: str = ""
-    """Of the error."""
+    """Of the error; "" = it was read."""
+    token: Secret = NONE
+    """That it failed with."""
 
 
 class Discovery:
-    """Lists projects, each entry of the configuration every half an hour. `clock`: seconds since the epoch."""
+    """Lists projects, each entry of the configuration every half an hour. `clock`: seconds since the epoch.
 
-    def __init__(self, api: Api, options: Options, clock: Callable[[], float], *, most: int = MAX_PROJECTS) -> None:
+    `token` gives the one of now: what failed with another is tried again at once.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        options: Options,
+        clock: Callable[[], float],
+        *,
+        token: Callable[[], Secret] = lambda: NONE,
+        most: int = MAX_PROJECTS,
+    ) -> None:
         self._api = api
+        self._token = token
         self._most = most
         self._clock = clock
         self._at_once = options.max_concurrent_requests
@@ -82,13 +105,12 @@ class Discovery:
             return await self._all()
 
     async def _all(self) -> Listed:
-        now = self._clock()
-        due = [place for place in range(len(self._entries)) if not self._is_fresh(place, now)]
+        now, token = self._clock(), self._token()
+        due = [place for place in range(len(self._entries)) if not self._is_fresh(place, now, token)]
         answers = await spread(due, self._ask, self._at_once)
-        if answers and all(isinstance(one, CollectError) and one.kind == "missing" for one in answers):
-            answers = await self._explained(answers)
+        reason = await self._reason(answers)
         for place, answer in zip(due, answers, strict=True):
-            self._lists[place] = self._failed(place, answer) if isinstance(answer, CollectError) else answer
+            self._lists[place] = self._failed(place, answer, token, reason) if isinstance(answer, CollectError) else answer
         found: dict[int, tuple[Project, ProjectOptions]] = {}
         for place, entry in enumerate(self._entries):
             for project in self._lists[place].projects:
@@ -102,29 +124,41 @@ class Discovery:
             found = dict(list(found.items())[: self._most])
         return Listed(found, problems)
 
-    async def _explained(self, missing: list[_List | CollectError]) -> list[_List | CollectError]:
-        """The same, unless something else than a GitLab answers at the address: whatever it is asked for is missing."""
+    async def _reason(self, answers: Sequence[_List | CollectError]) -> CollectError | None:
+        """What is wrong with the whole instance, though the errors do not say so; None = each speaks for itself."""
+        kinds = {answer.kind for answer in answers}
+        if kinds not in ({"missing"}, {"status"}):
+            return None
         try:
             await self._api.get("/version", {})
         except CollectError as error:
-            if error.kind in ("missing", "json"):
-                return [CollectError(ADDRESS, "there is no GitLab at the address in `url`; check its path") for _ in missing]
-        return missing
+            if kinds == {"missing"} and error.kind in ("missing", "json"):  # whatever something else is asked for is missing
+                return CollectError(ADDRESS, "there is no GitLab at the address in `url`; check its path")
+            if kinds == {"status"} == {error.kind}:
+                return CollectError("status", f"{error}; see whether the GitLab at `url` works")
+        return None
 
-    def _is_fresh(self, place: int, now: float) -> bool:
+    def _is_fresh(self, place: int, now: float, token: Secret) -> bool:
         known = self._lists.get(place)
-        return known is not None and 0 < known.until - now <= (ALONE_SECONDS if known.kind in ALONE else REFRESH_SECONDS)
+        if known is None or (known.kind and known.token != token):
+            return False
+        return 0 < known.until - now <= known.seconds
 
-    def _failed(self, place: int, error: CollectError) -> _List:
-        """What an entry stood for before, and what is wrong now."""
+    def _failed(self, place: int, error: CollectError, token: Secret, reason: CollectError | None) -> _List:
+        """What an entry stood for before, and what is wrong now: with it, or with the instance as a whole, `reason`."""
+        error = reason or error
+        is_whole = reason is not None or error.kind in FOR_ALL
+        words = f"projects cannot be listed: {error}" if is_whole else self._words(place, error)
         self.errors["projects", error.kind] += 1
-        before, after = self._lists.get(place), ALONE_SECONDS if error.kind in ALONE else RETRY_SECONDS
-        return _List(before.projects if before else (), self._clock() + after, self._words(place, error), error.kind)
+        before = self._lists.get(place)
+        seconds, longest = (away.FIRST_SECONDS, ALONE_SECONDS) if error.kind in ALONE else (FIRST_SECONDS, RETRY_SECONDS)
+        if before is not None and before.kind and before.token == token:
+            seconds = min(2 * before.seconds, longest)
+        projects = before.projects if before else ()
+        return _List(projects, self._clock() + seconds, seconds, words, error.kind, token)
 
     def _words(self, place: int, error: CollectError) -> str:
-        """What is wrong, and what to do."""
-        if error.kind in FOR_ALL or error.kind == ADDRESS:
-            return f"projects cannot be listed: {error}"
+        """What is wrong with it, and what to do."""
         entry = self._entries[place]
         what = _title(entry)
         if error.kind == "missing":
@@ -138,10 +172,10 @@ class Discovery:
         if isinstance(entry, NamedProject):
             before = self._lists.get(place)
             project = await self._named(entry.name, before.projects if before else ())
-            return _List((project,), self._clock() + REFRESH_SECONDS, "")
+            return _List((project,), self._clock() + REFRESH_SECONDS, REFRESH_SECONDS)
         found, problem = await self._found(entry)
         problem = f"{_title(entry)}: {problem}" if problem else ""
-        return _List(found, self._clock() + REFRESH_SECONDS, problem)
+        return _List(found, self._clock() + REFRESH_SECONDS, REFRESH_SECONDS, problem)
 
     async def _named(self, name: str, before: Sequence[Project]) -> Project:
         """One project: by its id once that is known, for its name may change. Raises CollectError."""

@@ -42,8 +42,8 @@ PRESENT_SECONDS = 15.0
 """How often what has not ended is counted anew."""
 FIRST_SECONDS = 10.0
 """How long that waits for the first poll."""
-TIERS_SECONDS = 300.0
-"""How often it is looked whether a namespace has to be asked for its tier."""
+TIERS_SECONDS = 60.0
+"""How often it is looked whether a namespace has to be asked for its tier: what failed at start is not said for long after."""
 ASKING_SECONDS = 120.0
 """Longest time for one collect from the API,"""
 PIECES = 5
@@ -141,7 +141,7 @@ class GitlabSource:
         """Raises ConfigError."""
         options, clock = self._options, self._context.clock
         api = connect(f"sources.{self._name}", options, self._context, transport)
-        discovery, rest = Discovery(api, options, clock), RestReader(api, options)
+        discovery, rest = Discovery(api, options, clock, token=api.token), RestReader(api, options)
         either = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else None
         reader = either or rest
         survey = Survey(reader, discovery, self._engine, options)
