@@ -66,6 +66,7 @@ def test_keys_that_contradict_each_other_or_do_nothing_are_refused(keys: dict[st
         ({"projects": [{"name": "harbour/cranes/"}]}, "without / at its beginning or end"),
         ({"projects": [{"name": "harbour//cranes"}]}, "no full path"),
         ({"projects": [{"name": "cranes"}]}, "group/project"),
+        *[({"token": text}, "token\n.*must be printable ASCII") for text in ("glpat-ü", "glpat-x\n", " glpat-x", "glpat\0x")],
         ({"max_gap_seconds": 30 * 86400 + 1}, "less than or equal to 2592000"),
     ],
 )

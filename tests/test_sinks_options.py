@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from agent.net.client import RESERVED_HEADERS, TransportOptions
 from agent.sinks import pushgateway, remote_write
+from agent.sources.github import options as github
 
 URL = "http://h/w"
 
@@ -106,6 +107,11 @@ def test_two_credentials_are_one_too_many(options: dict[str, Any]) -> None:
 
 def test_a_token_that_no_header_can_carry_is_refused() -> None:
     assert "printable ASCII" in refusal({"url": URL, "bearer_token": "tok\nen"})
+
+
+def test_a_token_of_github_that_no_header_can_hold_is_refused_by_its_name() -> None:
+    with pytest.raises(ValidationError, match=r"token\n.*printable ASCII"):
+        github.Options.model_validate({"token": "ghp_ünsinn"})
 
 
 @pytest.mark.parametrize("secret", ["user-name", "hunter22", "token-123", "header-456"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agent.plugin import SecretText, Section, SinkOptions
 from agent.secret import Secret
@@ -25,6 +25,17 @@ RESERVED_HEADERS = frozenset(
     }
 )
 """Headers a configuration may not set (remote-write 1.0 specification for the first four)."""
+
+
+def _sent_in_a_header(secret: Secret) -> Secret:
+    text = secret.reveal()
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("must be printable ASCII, without a line break or blanks around it")
+    return secret
+
+
+TokenText = Annotated[SecretText, AfterValidator(_sent_in_a_header)]
+"""A token that goes with requests as it is."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CREDENTIAL_HEADER = "authorization"
@@ -142,8 +153,10 @@ class ConnectionOptions(Section):
                 raise ValueError(f"{name!r} is not a header name")
             if name.lower() in RESERVED_HEADERS:
                 raise ValueError(f"{name} is set by cipush itself; remove it")
-            if not value.reveal().isascii() or not value.reveal().isprintable():
-                raise ValueError(f"the value of {name} must be printable ASCII")
+            try:
+                _sent_in_a_header(value)
+            except ValueError as error:
+                raise ValueError(f"the value of {name} {error}") from error
         return headers
 
     @model_validator(mode="after")
@@ -184,7 +197,7 @@ class TransportOptions(ConnectionOptions):
 
     url: str = Field(description="address, http or https; a user name and password in it become basic_auth")
     basic_auth: BasicAuth | None = Field(None, description="user name and password")
-    bearer_token: SecretText = Field(Secret(""), description="token of the Authorization header")
+    bearer_token: TokenText = Field(Secret(""), description="token of the Authorization header")
     bearer_token_file: str = Field("", description="file with that token, read again when it changes")
     oauth2: OAuth2 | None = Field(None, description="where to fetch tokens of the Authorization header")
 
@@ -213,13 +226,6 @@ class TransportOptions(ConnectionOptions):
     @classmethod
     def _no_oauth2(cls, section: Any) -> Any:
         return empty_is_none(section)
-
-    @field_validator("bearer_token")
-    @classmethod
-    def _ascii(cls, token: Secret) -> Secret:
-        if not token.reveal().isascii() or not token.reveal().isprintable():
-            raise ValueError("must be printable ASCII")
-        return token
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from agent import plugin
-from agent.net.options import ConnectionOptions, empty_is_none
+from agent.net.options import ConnectionOptions, TokenText, empty_is_none
 from agent.plugin import CountingOptions, LabelName, Network, SecretText, Section
 from agent.secret import Secret
 from agent.sources.keys import Bounds, Pattern, Rewrite
@@ -181,7 +181,7 @@ class Options(CountingOptions, ConnectionOptions):
     url: str = Field(
         default="https://api.github.com", description="the API: GitHub, https://HOST/api/v3, https://api.SUBDOMAIN.ghe.com"
     )
-    token: SecretText = Field(default=Secret(""), description="personal access token; none is needed for webhooks alone")
+    token: TokenText = Field(default=Secret(""), description="personal access token; none is needed for webhooks alone")
     token_file: str = Field(default="", description="file with that token, read again when it changes")
     app: AppOptions | None = Field(default=None, description="a GitHub App instead of a token")
     organizations: list[str] = Field(default_factory=list, description="organisations whose repositories are read")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from agent import plugin
-from agent.net.options import ConnectionOptions
+from agent.net.options import ConnectionOptions, TokenText
 from agent.plugin import CountingOptions, SecretText, Section
 from agent.secret import Secret
 from agent.sources.gitlab.label_options import LabelsOptions
@@ -249,7 +249,7 @@ class Options(CountingOptions, ConnectionOptions):
         "age_", description="put in front of every metric name of this source", pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$"
     )
     url: str = Field(default="https://gitlab.com", description="the GitLab instance, without /api")
-    token: SecretText = Field(default=Secret(""), description="access token with the scope read_api")
+    token: TokenText = Field(default=Secret(""), description="access token with the scope read_api")
     token_file: str = Field(default="", description="file with that token, read again when it changes")
     enable_tls_verify: bool = Field(default=True, description="false accepts any certificate; for tests only")
     ca_cert_path: str = Field(default="", description="PEM file with the authorities to trust instead of the system's")
