@@ -90,8 +90,11 @@ class Engine:
     def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
         return pipeline.ref == "main"
 
-    def reports(self, project_id: int, reports: Mapping[int, Report]) -> None:
-        self.reported.update(reports)
+    def wants_report(self, project_id: int, pipeline: Pipeline) -> bool:
+        return pipeline.is_final and self.is_shown(project_id, pipeline)
+
+    def report(self, project_id: int, pipeline: Pipeline, report: Report) -> None:
+        self.reported[pipeline.id] = report
 
     def unfinished(self, project_id: int) -> list[int]:
         return list(self.open.get(project_id, ()))

@@ -14,6 +14,7 @@ from agent.sources.gitlab.cases import Cases
 from agent.sources.gitlab.families import families
 from agent.sources.gitlab.objects import Pipeline, Project
 from agent.sources.gitlab.options import ProjectOptions
+from agent.sources.gitlab.refs import ref_name
 from agent.sources.gitlab.reports import CaseReader
 from agent.sources.gitlab.waiting import ASKING_SECONDS, LOOKS, MAX_TRIES
 from tests.gitlab_rest import NOW, SHOP, GitLab, Json, options
@@ -38,13 +39,19 @@ class World:
     def __init__(self, **keys: Any) -> None:
         self.gitlab = GitLab()
         self.gitlab.more["/projects/7/pipelines/1/test_report"] = CASES
-        self.newest = {1}
+        self.refs = {"main", "v1"}
         self.now = float(NOW)
         self.known = {7: (SHOP, ProjectOptions())}
         self.cases = Cases(CaseReader(self.gitlab), "h", options(**keys), families(options(**keys)), self)
 
-    def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
-        return pipeline.id in self.newest
+    def shows(self, project_id: int, pipeline: Pipeline) -> bool:
+        return ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request) in self.refs
+
+    def put(self, number: int, **changed: str) -> None:
+        """A pipeline's report, of one case like `CASES` but for what is changed."""
+        [suite] = CASES["test_suites"]
+        cases = [case | changed for case in suite["test_cases"]]
+        self.gitlab.more[f"/projects/7/pipelines/{number}/test_report"] = {"test_suites": [suite | {"test_cases": cases}]}
 
     async def take(self, *pipelines: Pipeline, counted: tuple[str, ...] = (KEY,)) -> list[Observation]:
         """What a poll counts, a minute after the one before."""
@@ -81,14 +88,9 @@ async def test_suites_of_shards_are_called_after_their_job() -> None:
 
 async def test_of_a_branch_and_a_tag_of_one_name_the_worst_is_shown() -> None:
     world = World()
-    world.newest = {1, 2}
     rules = {"output_sparse_status_metrics": False, "refs": {"branches": {"regexp": "."}}}
     world.known = {7: (SHOP, ProjectOptions.model_validate(rules))}
-    [suite] = CASES["test_suites"]
-    [case] = suite["test_cases"]
-    world.gitlab.more["/projects/7/pipelines/2/test_report"] = {
-        "test_suites": [suite | {"test_cases": [case | {"status": "success"}]}]
-    }
+    world.put(2, status="success")
     await world.take(pipeline(1, ref="v1"), pipeline(2, ref="v1", kind="tag"), counted=(KEY, "gitlab:h:pipeline:2"))
 
     assert [labels[-1] for labels, value in shown(world.present()) if value] == ["failed"]
@@ -104,7 +106,7 @@ async def test_a_ref_without_a_name_of_its_own_has_its_class() -> None:
 @pytest.mark.parametrize(("status", "counted"), [("running", (KEY,)), ("success", ())])
 async def test_what_does_not_count_and_is_not_shown_is_not_asked_for(status: str, counted: tuple[str, ...]) -> None:
     world = World()
-    world.newest = set()
+    world.refs = set()
 
     assert await world.take(pipeline(status=status), counted=counted) == []
     assert world.gitlab.asked == []
@@ -161,6 +163,7 @@ async def test_the_newest_pipeline_of_a_ref_shows_its_cases() -> None:
 
 async def test_a_merge_requests_cases_are_shown_under_its_number_and_counted_under_its_class() -> None:
     world = World()
+    world.refs = {"!12"}
     request = pipeline(ref="refs/merge-requests/12/head", kind="merge_request")._replace(merge_request=12)
     [found] = await world.take(request)
 
@@ -168,17 +171,37 @@ async def test_a_merge_requests_cases_are_shown_under_its_number_and_counted_und
     assert shown(world.present())[0][0][1] == "!12"
 
 
-async def test_a_pipeline_that_is_not_the_newest_any_more_is_not_shown() -> None:
+async def test_a_ref_that_is_not_shown_any_more_shows_no_cases() -> None:
     world = World()
     await world.take(pipeline())
-    world.newest = {2}
+    world.refs = set()
 
     assert shown(world.present()) == []
 
 
+@pytest.mark.parametrize("numbers", [[1, 2], [2, 1], [2, 1, 3]])
+async def test_a_ref_shows_the_cases_of_its_newest_pipeline_that_has_any_whichever_ended_last(numbers: list[int]) -> None:
+    world = World()
+    world.put(2, status="success")
+    world.gitlab.more["/projects/7/pipelines/3/test_report"] = {"test_suites": []}
+    for number in numbers:
+        await world.take(pipeline(number), counted=(f"gitlab:h:pipeline:{number}",))
+
+    assert [labels[-1] for labels, _ in shown(world.present())] == ["success"]
+
+
+async def test_a_pipeline_that_was_run_again_shows_its_cases_as_they_are_now() -> None:
+    world = World()
+    await world.take(pipeline())
+    world.put(1, status="success")
+    await world.take(pipeline()._replace(updated=NOW + 60), counted=())
+
+    assert [labels[-1] for labels, _ in shown(world.present())] == ["success"]
+
+
 async def test_a_pipeline_of_no_ref_that_is_shown_counts_all_the_same() -> None:
     world = World()
-    world.newest = set()
+    world.refs = set()
 
     assert len(await world.take(pipeline())) == 1
     assert shown(world.present()) == []
@@ -220,9 +243,10 @@ async def test_after_a_start_the_cases_of_what_is_shown_are_read_once_and_not_co
 async def test_they_are_read_a_few_at_a_time_and_what_counts_is_read_first() -> None:
     world = World(max_concurrent_requests=1)
     numbers = range(1, 2 * LOOKS + 1)
-    world.newest = set(numbers)
+    world.refs = {f"b{number}" for number in numbers}
     world.gitlab.more |= {f"/projects/7/pipelines/{number}/test_report": CASES for number in (*numbers, 999)}
-    one = await world.take(*map(pipeline, numbers), pipeline(999), counted=("gitlab:h:pipeline:999",))
+    looks = [pipeline(number, ref=f"b{number}") for number in numbers]
+    one = await world.take(*looks, pipeline(999), counted=("gitlab:h:pipeline:999",))
     first = len(world.gitlab.asked)
     await world.take()
 
@@ -231,12 +255,21 @@ async def test_they_are_read_a_few_at_a_time_and_what_counts_is_read_first() -> 
     assert (first, len(world.gitlab.asked)) == (1 + LOOKS, 1 + 2 * LOOKS)
 
 
+async def test_of_one_ref_nothing_is_read_for_being_shown_that_is_older_than_what_is() -> None:
+    world = World(max_concurrent_requests=1)
+    world.put(2)
+    await world.take(pipeline(1), pipeline(3), pipeline(2), counted=())
+    await world.take()
+
+    assert [path for path, _ in world.gitlab.asked] == [f"/projects/7/pipelines/{number}/test_report" for number in (3, 2)]
+
+
 async def test_only_projects_with_something_new_are_listed_again() -> None:
     world = World()
     await world.take(pipeline())
     first = world.present()
     second = world.present(first.cursor)
-    world.newest = set()
+    world.refs = set()
     third = world.present(second.cursor)
 
     assert (first.complete, first.unchanged) == (["cases:7"], [])

@@ -78,7 +78,8 @@ def test_a_branch_and_a_tag_of_one_name_share_what_tells_them_not_apart() -> Non
     life = Life(rules=ProjectOptions.model_validate({"refs": {"branches": {"regexp": "."}}}))
     jobs = {1: [job(1, "failed", name="a", artifacts_bytes=10)], 2: [job(2, name="a", artifacts_bytes=7)]}
     life.take(pipeline(1, "failed", ref="v1"), pipeline(2, ref="v1", kind="tag"), jobs=jobs)
-    life.engine.reports(ROCKET.id, {1: REPORT, 2: REPORT})
+    life.engine.report(ROCKET.id, pipeline(1, ref="v1"), REPORT)
+    life.engine.report(ROCKET.id, pipeline(2, ref="v1", kind="tag"), REPORT)
 
     assert set(life.gauge("job_status")) == {
         ("v1", "test", "a", "failed", "script_failure"),
@@ -177,7 +178,7 @@ REPORT = Report(Totals(12.5, 6, 3, 1, 1, 1), (("unit", Totals(12.5, 6, 3, 1, 1, 
 def test_a_test_report_is_shown_until_a_newer_one_comes() -> None:
     life = Life()
     life.take(pipeline(1))
-    life.engine.reports(ROCKET.id, {1: REPORT})
+    life.engine.report(ROCKET.id, pipeline(1), REPORT)
     life.take(pipeline(2, "running"))
     found = {update.family.name: update.value for update in life.gauges() if update.family.name.startswith("test_")}
 
@@ -197,7 +198,7 @@ def test_suites_are_called_after_their_jobs_and_those_of_shards_add_up() -> None
     suites = tuple((name, REPORT.totals) for name in ("unit 1/2", "unit 2/2", "ui: [chrome]"))
     life = Life()
     life.take(pipeline(1))
-    life.engine.reports(ROCKET.id, {1: Report(REPORT.totals, suites)})
+    life.engine.report(ROCKET.id, pipeline(1), Report(REPORT.totals, suites))
 
     assert life.gauge("test_suite_count") == {("main", "unit"): 12, ("main", "ui"): 6}
     assert life.gauge("test_suite_duration_seconds") == {("main", "unit"): 25, ("main", "ui"): 12.5}
@@ -206,10 +207,38 @@ def test_suites_are_called_after_their_jobs_and_those_of_shards_add_up() -> None
 def test_the_report_of_an_older_pipeline_does_not_take_the_place_of_a_newer_one() -> None:
     life = Life()
     life.take(pipeline(1), pipeline(2))
-    life.engine.reports(ROCKET.id, {2: REPORT})
-    life.engine.reports(ROCKET.id, {1: Report(REPORT.totals._replace(total=99)), 3: REPORT})
+    life.engine.report(ROCKET.id, pipeline(2), REPORT)
+    life.engine.report(ROCKET.id, pipeline(1), Report(REPORT.totals._replace(total=99)))
 
     assert life.gauge("test_report_total_count") == {("main",): 6}
+
+
+def test_a_test_report_is_shown_though_newer_pipelines_run_or_have_none() -> None:
+    life = Life()
+    life.take(pipeline(1), pipeline(2), pipeline(3, "skipped"), pipeline(4, "running"))
+    life.engine.report(ROCKET.id, pipeline(1), Report(REPORT.totals._replace(total=99)))
+    life.engine.report(ROCKET.id, pipeline(2), REPORT)
+
+    assert life.gauge("test_report_total_count") == {("main",): 6}
+
+
+def test_a_child_has_no_report_of_its_ref() -> None:
+    life = Life()
+    life.take(pipeline(1), pipeline(2))
+    life.engine.report(ROCKET.id, child(2, "success", "a"), REPORT)
+
+    assert not life.gauge("test_report_total_count")
+
+
+@pytest.mark.parametrize(("number", "status", "is_wanted"), [(1, "success", False), (2, "failed", True), (4, "running", False)])
+def test_a_report_is_wanted_of_what_has_ended_and_is_not_older_than_the_one_that_is_shown(
+    number: int, status: str, is_wanted: bool
+) -> None:
+    life = Life()
+    life.take(*(pipeline(one) for one in range(1, 4)), pipeline(4, "running"))
+    life.engine.report(ROCKET.id, pipeline(2), REPORT)
+
+    assert life.engine.wants_report(ROCKET.id, pipeline(number, status)) == is_wanted
 
 
 # -- what has not ended ----------------------------------------------------------------------------------

@@ -80,13 +80,20 @@ def test_refs_are_bounded_and_those_that_ran_longest_ago_leave() -> None:
     assert len(shown(life)) == MOST_REFS
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_the_newest_pipelines_of_shown_refs_are_known_as_such(number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "is_newest", "is_shown"),
+    [(1, False, True), (2, True, True), (3, False, True), (4, False, True), (5, True, True), (6, False, False)],
+)
+def test_the_newest_pipelines_of_shown_refs_are_known_as_such_and_the_newest_that_ran_to_its_end(
+    number: int, is_newest: bool, is_shown: bool
+) -> None:
     life = Life()
-    pipelines = [pipeline(1), pipeline(2), pipeline(3, ref="topic")]
+    words = ("success", "failed", "canceled", "running", "running")
+    pipelines = [*(pipeline(place, word) for place, word in enumerate(words, 1)), pipeline(6, ref="topic")]
     life.take(*pipelines)
 
-    assert life.engine.is_shown(ROCKET.id, pipelines[number - 1]) == (number == 2)
+    assert life.engine.is_shown(ROCKET.id, pipelines[number - 1]) == is_newest
+    assert life.engine.shows(ROCKET.id, pipelines[number - 1]) == is_shown
 
 
 # -- deleted ---------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from agent.errors import CollectError
 from agent.sources.gitlab.objects import Pipeline, Project, Report, Totals
 from agent.sources.gitlab.options import ProjectOptions
-from agent.sources.gitlab.summaries import Summaries
+from agent.sources.gitlab.summaries import AT_ONCE, Summaries
 from agent.sources.gitlab.waiting import ASKING_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -31,17 +31,19 @@ def pipeline(number: int, status: str = "success") -> Pipeline:
 
 
 class Engine:
-    """Shows what is in `newest`."""
+    """Wants what is in `wanted`, and with `is_one_ref` nothing that is older than what it was told."""
 
     def __init__(self) -> None:
-        self.newest = set(range(1, 1000))
+        self.wanted = set(range(1, 1000))
+        self.is_one_ref = False
         self.reported: dict[int, Report] = {}
 
-    def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
-        return pipeline.id in self.newest
+    def wants_report(self, project_id: int, pipeline: Pipeline) -> bool:
+        newest = max(self.reported, default=0) if self.is_one_ref else 0
+        return pipeline.is_final and pipeline.id in self.wanted and pipeline.id >= newest
 
-    def reports(self, project_id: int, reports: Mapping[int, Report]) -> None:
-        self.reported.update(reports)
+    def report(self, project_id: int, pipeline: Pipeline, report: Report) -> None:
+        self.reported[pipeline.id] = report
 
 
 class World:
@@ -80,12 +82,21 @@ def world() -> World:
     return World()
 
 
-async def test_what_has_ended_and_is_shown_is_asked_for_at_once(world: World) -> None:
-    world.engine.newest.remove(3)
+async def test_what_has_ended_and_is_wanted_is_asked_for_at_once_the_newest_first(world: World) -> None:
+    world.engine.wanted.remove(3)
     asked = await world.take({SHOP: [pipeline(1), pipeline(2, "running"), pipeline(3)], TILL: [pipeline(4)]})
 
-    assert asked == [[1, 4]]
+    assert asked == [[4, 1]]
     assert world.engine.reported == {1: REPORT, 4: REPORT}
+
+
+async def test_of_many_of_one_ref_those_before_one_with_a_report_are_not_asked_for(world: World) -> None:
+    world.engine.is_one_ref = True
+    world.answers = {120: REPORT}
+    asked = await world.take({SHOP: [pipeline(number) for number in range(1, 201)]})
+
+    assert [number for numbers in asked for number in numbers] == list(range(200, 200 - 2 * AT_ONCE, -1))
+    assert await world.take({}) == []
 
 
 async def test_a_pipeline_without_a_report_is_not_asked_for_again(world: World) -> None:
@@ -107,10 +118,10 @@ async def test_one_that_cannot_be_read_is_said_counted_and_asked_for_again(world
     assert world.engine.reported.keys() == {1, 2}
 
 
-async def test_one_that_is_shown_no_more_is_not_asked_for_again(world: World) -> None:
+async def test_one_that_is_wanted_no_more_is_not_asked_for_again(world: World) -> None:
     world.answers[1] = CollectError("status", "HTTP 500")
     await world.take({SHOP: [pipeline(1)]})
-    world.engine.newest.remove(1)
+    world.engine.wanted.remove(1)
 
     assert await world.take({}) == []
     assert world.errors == {("test_reports", "status"): 1}

@@ -109,3 +109,19 @@ def test_a_test_report_is_shown_in_sums() -> None:
     assert at(where, NOW + 100, "test_report_failed_count") == {(PATH, "main"): 1}
     assert at(where, NOW + 100, "test_suite_count") == {(PATH, "main", "unit"): 2}
     assert not at(where, NOW + 10, "test_report_total_count")
+
+
+def test_of_pipelines_that_overlap_the_report_of_the_newest_that_has_ended_with_one_is_shown() -> None:
+    where = with_main()
+    pipeline(job(), where=where).report = (suite("a"),)
+    pipeline(job(), where=where, id=10).report = (suite("a", "b"),)
+    pipeline(job(ended=NOW + 30), where=where, id=11)
+    pipeline(job(ended=NOW + 500), where=where, id=12).report = (suite("a", "b", "c"),)
+
+    assert at(where, NOW + 100, "test_report_total_count") == {(PATH, "main"): 2}
+    assert at(where, NOW + 500, "test_report_total_count") == {(PATH, "main"): 3}
+
+
+def suite(*names: str) -> objects.TestSuite:
+    """One of these cases, all well."""
+    return objects.TestSuite("unit", tuple(objects.TestCase(name, "m", "success", 0.5) for name in names))

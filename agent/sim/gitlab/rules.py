@@ -55,7 +55,7 @@ class Rules:
     child_pipelines: bool = True
     """Whether pipelines of the source parent_pipeline are read."""
     cases: bool = False
-    """Whether single test cases are counted."""
+    """Whether single test cases are counted and shown."""
     variables: tuple[str, ...] = ()
     """Names of variables that are labels of pipelines."""
     pipeline_seconds: tuple[float, ...] = PIPELINE_SECONDS

@@ -1,8 +1,8 @@
 """How a world stands at a moment: what somebody who has seen all of it up to then shows as gauges of state.
 
-Of each ref that a rule names the newest pipeline that is no child, with its jobs and its children, and the newest test
-report; beside it what has not ended. Deleted pipelines are as if they had never been; who has seen them may still show what
-they left behind.
+Of each ref that a rule names the newest pipeline that is no child, with its jobs and its children, and the test report of
+the newest that has ended with one, with single cases where they are counted; beside it what has not ended. Deleted pipelines
+are as if they had never been; who has seen them may still show what they left behind.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class _Standing:
             self._set("child_pipeline_status", {**own, "status": words.pipeline_status(view)}, 1)
 
     def _report(self, made: Sequence[Pipeline], path: str, name: str) -> None:
-        """The last that there is; a pipeline has its report when it has ended."""
+        """That of the newest pipeline that has any; it has its report when it has ended."""
         suites = next((suites for each in reversed(made) if (suites := each.report_at(self.now))), ())
         own, cases = {"project": path, "ref": name}, [case for suite in suites for case in suite.cases]
         if not cases:
@@ -133,6 +133,10 @@ class _Standing:
             named = {**own, "suite_name": words.job_name(suite.name)}
             self._plus("test_suite_duration_seconds", named, sum(case.seconds for case in suite.cases))
             self._plus("test_suite_count", named, len(suite.cases))
+            for case in suite.cases if self.rules.cases else ():
+                self._set(
+                    "test_case_status", {**own, "suite": named["suite_name"], "case_name": case.name, "status": case.status}, 1
+                )
 
     def _unfinished(self, project: Project, pipeline: Pipeline) -> None:
         view = pipeline.at(self.now)

@@ -25,20 +25,23 @@ from agent.sources.gitlab.reports import Case, CaseReader, observed, shown
 from agent.sources.gitlab.waiting import ASKING_SECONDS, Question, Waiting
 
 MAX_SHOWN = 5000
-"""Pipelines whose cases are kept for being shown; those that are no newest of a ref any more leave at every look."""
+"""Refs whose cases are kept for being shown; those that are not shown any more leave at every look."""
 SCOPE = "cases:"
+
+Ref = tuple[int, str, str]
+"""A project's number, kind and name."""
 
 
 class Engine(Protocol):
     """What is asked of the engine here."""
 
-    def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
-        """Whether a pipeline is the newest of a ref whose state is shown."""
+    def shows(self, project_id: int, pipeline: Pipeline) -> bool:
+        """Whether a pipeline ran on a ref whose state is shown, and is no child of another."""
         ...
 
 
 class _Shown(NamedTuple):
-    """The cases of one pipeline."""
+    """The cases of a ref: those of its newest pipeline that has ended with any."""
 
     project_id: int
     pipeline: Pipeline
@@ -56,8 +59,7 @@ class Cases:
         self._families = families
         self._labeller = Labeller(options.labels, with_runners=False)
         self._engine = engine
-        self._shown: dict[int, _Shown] = {}
-        """By pipeline id."""
+        self._shown: dict[Ref, _Shown] = {}
         self._known: dict[int, tuple[Project, ProjectOptions]] = {}
         """By id of a project of those: as it was at the last look."""
         self._versions: dict[int, int] = {}
@@ -74,15 +76,15 @@ class Cases:
     ) -> list[Observation]:
         """The cases of the pipelines in `read` that are `counted`, which are the keys of the engine's observations.
 
-        Those of the others are only shown, where their pipeline is and they are not known. `known`: the projects as they
-        are now. What cannot be read now is no error, and comes with a later call.
+        Those of the others are only shown, where their ref is and none are known that are as new. `known`: the projects as
+        they are now. What cannot be read now is no error, and comes with a later call.
         """
         for project, pipelines in read.items():
             for pipeline in pipelines:
                 counts = self._key(pipeline) in counted
                 if pipeline.is_final and (counts or self._is_new(project.id, pipeline)):
                     self._waiting.put(Question(project.id, pipeline, counts))
-        self._waiting.keep(known, lambda one: one.counts or self._engine.is_shown(one.project_id, one.pipeline))
+        self._waiting.keep(known, self._is_wanted)
         return await self._ask(known, now)
 
     def settled(self, *, is_committed: bool) -> None:
@@ -94,7 +96,7 @@ class Cases:
         return list(self._waiting.problems(known))
 
     def present(self, cursor: object, known: Known, now: float) -> Collected:
-        """The status of each case in the newest pipeline of each ref that is shown, of projects that changed since `cursor`.
+        """The status of each case of each ref that is shown, of projects that changed since `cursor`.
 
         `now` in seconds since the epoch.
         """
@@ -111,11 +113,13 @@ class Cases:
         )
 
     async def _ask(self, known: Known, now: float) -> list[Observation]:
-        """As many as there is time for."""
+        """As many as there is time for, first what counts, and the newest first."""
         found: list[Observation] = []
         begun: dict[int, tuple[Question, float]] = {}
 
         async def ask(question: Question) -> None:
+            if not self._is_wanted(question):  # a newer one has been read
+                return
             begun[question.pipeline.id] = question, anyio.current_time()
             try:
                 cases = await self._reader.one(question.project_id, question.pipeline.id)
@@ -130,7 +134,8 @@ class Cases:
             found.extend(self._counted(question, self._named(cases), *known[question.project_id]))
 
         with anyio.move_on_after(ASKING_SECONDS):
-            await spread(self._waiting.due(now), ask, self._at_once)
+            due = sorted(self._waiting.due(now), key=lambda question: (question.counts, question.pipeline.id), reverse=True)
+            await spread(due, ask, self._at_once)
         for question, since in begun.values():  # what was cut off
             if anyio.current_time() - since > ASKING_SECONDS / 2:
                 self._waiting.failed(question, CollectError("timeout", f"no answer within {ASKING_SECONDS / 2:g} s"), now)
@@ -146,36 +151,41 @@ class Cases:
     ) -> Iterator[Observation]:
         """Show what there is, and count it where it is to count."""
         pipeline = question.pipeline
-        if self._engine.is_shown(project.id, pipeline):
-            self._shown.pop(pipeline.id, None)
-            self._shown[pipeline.id] = _Shown(project.id, pipeline, cases)
+        if cases and self._is_new(project.id, pipeline):
+            ref = _ref(project.id, pipeline)
+            self._shown.pop(ref, None)
+            self._shown[ref] = _Shown(project.id, pipeline, cases)
             self._touch(project.id)
             if len(self._shown) > MAX_SHOWN:
                 self._hide(next(iter(self._shown)))
         if question.counts and cases:
-            ref = Rules(rules, by_class=self._by_class).label(pipeline.kind, pipeline.ref, project.default_branch)
-            yield observed(self._key(pipeline), self._families, project.path, ref, cases)
+            label = Rules(rules, by_class=self._by_class).label(pipeline.kind, pipeline.ref, project.default_branch)
+            yield observed(self._key(pipeline), self._families, project.path, label, cases)
 
     # -- what is shown ---------------------------------------------------------------------------------
 
+    def _is_wanted(self, question: Question) -> bool:
+        return question.counts or self._is_new(question.project_id, question.pipeline)
+
     def _is_new(self, project_id: int, pipeline: Pipeline) -> bool:
-        """Whether it is shown and its cases are not known as they are now."""
-        held = self._shown.get(pipeline.id)
-        return (held is None or held.pipeline.updated != pipeline.updated) and self._engine.is_shown(project_id, pipeline)
+        """Whether its ref is shown, and that with the cases of an older pipeline, or with its own as they were before."""
+        held = self._shown.get(_ref(project_id, pipeline))
+        is_later = held is None or (held.pipeline.id, held.pipeline.updated) < (pipeline.id, pipeline.updated)
+        return is_later and self._engine.shows(project_id, pipeline)
 
     def _look(self, known: Known) -> None:
         """What is not shown any more, and which projects have other names or rules."""
-        for number, one in list(self._shown.items()):
-            if one.project_id not in known or not self._engine.is_shown(one.project_id, one.pipeline):
-                self._hide(number)
+        for ref, one in list(self._shown.items()):
+            if one.project_id not in known or not self._engine.shows(one.project_id, one.pipeline):
+                self._hide(ref)
         now = {one.project_id: known[one.project_id] for one in self._shown.values()}
         for number in now.keys() & self._known.keys():
             if self._known[number] != now[number]:
                 self._touch(number)
         self._known = now
 
-    def _hide(self, number: int) -> None:
-        self._touch(self._shown.pop(number).project_id)
+    def _hide(self, ref: Ref) -> None:
+        self._touch(self._shown.pop(ref).project_id)
 
     def _touch(self, project_id: int) -> None:
         self._version += 1
@@ -194,8 +204,12 @@ class Cases:
 
     def _label(self, one: _Shown) -> str:
         project, rules = self._known[one.project_id]
-        name = ref_name(one.pipeline.kind, one.pipeline.ref, one.pipeline.merge_request)
-        return Rules(rules, by_class=self._by_class).shown(one.pipeline.kind, name, project.default_branch)
+        _, kind, name = _ref(one.project_id, one.pipeline)
+        return Rules(rules, by_class=self._by_class).shown(kind, name, project.default_branch)
 
     def _key(self, pipeline: Pipeline) -> str:
         return f"gitlab:{self._host}:pipeline:{pipeline.id}"
+
+
+def _ref(project_id: int, pipeline: Pipeline) -> Ref:
+    return project_id, pipeline.kind, ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request)

@@ -184,14 +184,23 @@ class Engine:
         if place is not None:
             self._shown.recall(place, pipelines)
 
-    def reports(self, project_id: int, reports: Mapping[int, Report]) -> None:
-        """Test reports by pipeline id."""
-        told = {number: (report, self._endings.first(number)) for number, report in reports.items()}
-        self._shown.reported(project_id, told)
+    def report(self, project_id: int, pipeline: Pipeline, report: Report) -> None:
+        """The test report of a pipeline; that of a newer one stays."""
+        self._shown.report(project_id, pipeline, report)
 
     def is_shown(self, project_id: int, pipeline: Pipeline) -> bool:
-        """Whether a pipeline is the newest of a ref whose state is shown."""
-        return self._shown.is_shown(project_id, pipeline.id)
+        """Whether a pipeline is the newest of a ref whose state is shown, or the newest that ran to its end there."""
+        state = self._shown.of(project_id, pipeline)
+        return state is not None and pipeline.id in (state.head.id, state.ran_of)
+
+    def shows(self, project_id: int, pipeline: Pipeline) -> bool:
+        """Whether a pipeline ran on a ref whose state is shown, and is no child of another."""
+        return self._shown.of(project_id, pipeline) is not None
+
+    def wants_report(self, project_id: int, pipeline: Pipeline) -> bool:
+        """Whether it is the test report of this pipeline that would be shown, if it has one."""
+        state = self._shown.of(project_id, pipeline)
+        return state is not None and pipeline.is_final and pipeline.id >= state.report_of
 
     def changed_since(self, version: int, now: float = 0.0) -> tuple[list[int], int]:
         """The projects whose gauges have changed since that version, and the present one; -1 = all.

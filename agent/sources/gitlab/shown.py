@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from agent.model import Update
 from agent.sources.gitlab.counting import Place, newest
@@ -13,7 +13,7 @@ from agent.sources.gitlab.labels import Labeller, status
 from agent.sources.gitlab.now import Standing
 from agent.sources.gitlab.objects import Job, Pipeline, Report
 from agent.sources.gitlab.refs import ref_name
-from agent.sources.gitlab.state import JobState, ProjectState
+from agent.sources.gitlab.state import JobState, ProjectState, RefState, place_of
 
 
 class Shown:
@@ -32,8 +32,8 @@ class Shown:
         self._version = 0
         self._until: dict[int, float] = {}
         """When the gauges of a project change because something has grown too old."""
-        self._chosen: dict[int, tuple[int, frozenset[int]]] = {}
-        """At a version, the newest pipelines of the refs that are shown."""
+        self._chosen: dict[int, tuple[int, Collection[tuple[str, str]]]] = {}
+        """At a version, the refs that are shown."""
         self.now = 0.0
         """The agent's clock, as it was last told."""
 
@@ -80,12 +80,10 @@ class Shown:
         told = [self.take(place, pipeline) for pipeline in sorted(pipelines, key=lambda one: one.id)]
         self._touch_if(place.id, has_changed=any(told))
 
-    def reported(self, project_id: int, reports: Mapping[int, tuple[Report, Pipeline | None]]) -> None:
-        """Test reports by pipeline id, with the pipeline where it is known."""
+    def report(self, project_id: int, pipeline: Pipeline, report: Report) -> None:
+        """The test report of a pipeline."""
         state = self._states.get(project_id)
-        if state is not None:
-            told = [state.reported(number, report, pipeline) for number, (report, pipeline) in reports.items()]
-            self._touch_if(project_id, has_changed=any(told))
+        self._touch_if(project_id, has_changed=state is not None and state.reported(pipeline, report))
 
     def drop(self, project_id: int, pipeline_id: int) -> None:
         """A pipeline is gone."""
@@ -102,17 +100,18 @@ class Shown:
         state = self._states.get(project_id)
         self._touch_if(project_id, has_changed=state is not None and state.request(number, to))
 
-    def is_shown(self, project_id: int, pipeline_id: int) -> bool:
-        """Whether a pipeline is the newest of a ref that is shown."""
+    def of(self, project_id: int, pipeline: Pipeline) -> RefState | None:
+        """The ref that a pipeline ran on, if it is shown; None for a child as well."""
         place, state = self._places.get(project_id), self._states.get(project_id)
-        if place is None or state is None:
-            return False
+        found = None if state is None else state.of(pipeline)
+        if place is None or state is None or found is None:
+            return None
         version = self._versions[project_id]
-        at, heads = self._chosen.get(project_id, (-1, frozenset[int]()))
+        at, refs = self._chosen.get(project_id, (-1, ()))
         if at != version:
-            heads = frozenset(state.refs[ref].head.id for ref in chosen(place, state, self.now))
-            self._chosen[project_id] = (version, heads)
-        return pipeline_id in heads
+            refs = chosen(place, state, self.now)
+            self._chosen[project_id] = (version, refs)
+        return found if place_of(pipeline) in refs else None
 
     def changed_since(self, version: int) -> tuple[list[int], int]:
         """The projects whose gauges have changed since that version, and the present one; -1 = all."""

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agent.sources.gitlab.objects import BRANCH, MERGE_REQUEST, TAG, Pipeline, Report
+from agent.sources.gitlab.objects import BRANCH, FINAL, MERGE_REQUEST, TAG, Pipeline, Report
 from agent.sources.gitlab.refs import is_child, ref_name
 
 MOST_REFS = 2000
@@ -21,6 +21,8 @@ SPARE = 50
 """Refs of one project that are kept though they are not shown, and child pipelines: what is shown may change."""
 WHOLE_LIST = 100
 """A list of heads that is shorter names every ref; of a longer one there may be refs that ran before any of those it names."""
+RAN = FINAL - {"canceled", "skipped"}
+"""Statuses of pipelines that ran to their end."""
 
 Place = tuple[str, str]
 """Kind and name of a ref."""
@@ -49,8 +51,11 @@ class RefState:
     coverage_of: int = 0
     finished: int = 0
     """When a pipeline of this ref last ended."""
+    ran_of: int = 0
+    """The newest that ran to its end."""
     report: Report | None = None
     report_of: int = 0
+    """The newest that has ended with a report, as far as is known."""
     request_state: str = ""
     is_deleted: bool = False
 
@@ -69,7 +74,7 @@ class ProjectState:
             return self._take_child(pipeline)
         if is_child(pipeline, self.path):
             return False
-        place = _place(pipeline)
+        place = place_of(pipeline)
         state = self.refs.get(place)
         if state is None:
             state = self.refs[place] = RefState(pipeline)
@@ -80,12 +85,12 @@ class ProjectState:
 
     def is_head(self, pipeline: Pipeline) -> bool:
         """Whether it is the newest of its ref."""
-        state = self.refs.get(_place(pipeline))
+        state = self.refs.get(place_of(pipeline))
         return state is not None and state.head.id == pipeline.id
 
     def read(self, pipeline: Pipeline, jobs: Sequence[JobState]) -> bool:
         """The jobs of the newest pipeline of a ref; whether anything has changed."""
-        state = self.refs.get(_place(pipeline))
+        state = self.refs.get(place_of(pipeline))
         if state is None:
             return False
         found = tuple(sorted(_kept(jobs, state.jobs), key=lambda job: job.id))
@@ -94,21 +99,26 @@ class ProjectState:
         state.jobs = found
         return True
 
-    def reported(self, number: int, report: Report, pipeline: Pipeline | None) -> bool:
-        """The test report of a pipeline, given if it is known; whether anything has changed."""
-        state = self._of(number) if pipeline is None else self.refs.get(_place(pipeline))
-        if state is None or number < state.report_of or (pipeline is not None and is_child(pipeline, self.path)):
+    def reported(self, pipeline: Pipeline, report: Report) -> bool:
+        """The test report of a pipeline; whether anything has changed."""
+        state = self.of(pipeline)
+        if state is None or pipeline.id < state.report_of:
             return False
-        is_news = (state.report_of, state.report) != (number, report)
-        state.report, state.report_of = report, number
+        is_news = (state.report_of, state.report) != (pipeline.id, report)
+        state.report, state.report_of = report, pipeline.id
         return is_news
+
+    def of(self, pipeline: Pipeline) -> RefState | None:
+        """The ref whose state a pipeline is of; a child is of none, and neither is one that is newer than its newest."""
+        state = None if is_child(pipeline, self.path) else self.refs.get(place_of(pipeline))
+        return None if state is None or pipeline.id > state.head.id else state
 
     def exist(self, heads: Iterable[Pipeline]) -> bool:
         """The newest pipeline of each ref that exists: other refs are deleted. Whether anything has changed."""
         listed: dict[str, dict[Place, int]] = {BRANCH: {}, TAG: {}}
         for pipeline in heads:
             if pipeline.kind in listed:
-                listed[pipeline.kind][_place(pipeline)] = pipeline.id
+                listed[pipeline.kind][place_of(pipeline)] = pipeline.id
         oldest = {kind: min(found.values()) if len(found) >= WHOLE_LIST else 0 for kind, found in listed.items()}
         has_changed = False
         for place, state in self.refs.items():
@@ -172,7 +182,7 @@ class ProjectState:
                 below.setdefault(upstream.pipeline or ref_name(upstream.kind, upstream.ref), []).append(number)
         found = {}
         for head in heads:
-            numbers = [number for key in (head.id, _place(head)[1]) for number in below.get(key, ()) if number > head.id]
+            numbers = [number for key in (head.id, place_of(head)[1]) for number in below.get(key, ()) if number > head.id]
             for number in numbers:  # it grows on the way
                 numbers += [deeper for deeper in below.get(number, ()) if deeper > number]
             found[head.id] = [self.children[number] for number in sorted(numbers)]
@@ -186,9 +196,6 @@ class ProjectState:
         while len(self.children) > MOST_CHILDREN:
             del self.children[min(self.children)]
         return held != pipeline
-
-    def _of(self, number: int) -> RefState | None:
-        return next((state for state in self.refs.values() if state.head.id == number), None)
 
     def _bound(self) -> None:
         if len(self.refs) > MOST_REFS:
@@ -207,6 +214,8 @@ def _learn(state: RefState, pipeline: Pipeline) -> bool:
         state.coverage, state.coverage_of = pipeline.coverage, pipeline.id
     if pipeline.is_final and (pipeline.finished or 0) > state.finished:
         state.finished, has_changed = pipeline.finished or 0, True
+    if pipeline.status in RAN:
+        state.ran_of = max(state.ran_of, pipeline.id)
     if pipeline.merge_request_state and pipeline.id >= state.head.id:
         has_changed |= state.request_state != pipeline.merge_request_state
         state.request_state = pipeline.merge_request_state
@@ -223,7 +232,8 @@ def _is_gone(state: RefState, newest: int) -> bool:
     return 0 < newest < state.head.id and state.head.is_final
 
 
-def _place(pipeline: Pipeline) -> Place:
+def place_of(pipeline: Pipeline) -> Place:
+    """The ref that it ran on."""
     return pipeline.kind, ref_name(pipeline.kind, pipeline.ref, pipeline.merge_request)
 
 

@@ -1,4 +1,4 @@
-"""Test reports in summary, of the pipelines that are the newest of a ref whose state is shown. Nothing waits for them."""
+"""Test reports in summary, of each ref whose state is shown the newest that there is. Nothing waits for them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,25 @@ class Summaries:
         self._waiting = Waiting(errors)
 
     async def take(self, read: Mapping[Project, Sequence[Pipeline]], known: Known, now: float) -> None:
-        """Ask for the reports of what has ended and is shown, of those in `read` and of those that wait; raises nothing."""
+        """Ask for the reports that may be shown, of what is in `read` and of those that wait; raises nothing.
+
+        The newest pipeline is asked for first: where it has a report, nobody wants those of its ref before it.
+        """
         for project, pipelines in read.items():
             for pipeline in pipelines:
-                if pipeline.is_final and self._engine.is_shown(project.id, pipeline):
+                if self._engine.wants_report(project.id, pipeline):
                     self._waiting.put(Question(project.id, pipeline))
-        self._waiting.keep(known, lambda one: self._engine.is_shown(one.project_id, one.pipeline))
-        due, begun = self._waiting.due(now), anyio.current_time()
-        for first in range(0, len(due), AT_ONCE):
-            if anyio.current_time() - begun > ASKING_SECONDS or not await self._ask(due[first : first + AT_ONCE], known, now):
-                return
+        self._waiting.keep(known, self._is_wanted)
+        due, begun = sorted(self._waiting.due(now), key=_number, reverse=True), anyio.current_time()
+        while due and anyio.current_time() - begun <= ASKING_SECONDS and await self._ask(due[:AT_ONCE], known, now):
+            due = [question for question in due[AT_ONCE:] if self._is_wanted(question)]
 
     def problems(self, known: Known) -> list[str]:
         """What has no report though it should, one line for each project."""
         return list(self._waiting.problems(known))
+
+    def _is_wanted(self, question: Question) -> bool:
+        return self._engine.wants_report(question.project_id, question.pipeline)
 
     async def _ask(self, questions: Sequence[Question], known: Known, now: float) -> bool:
         """A few at once; whether it is of any use to go on."""
@@ -63,5 +68,9 @@ class Summaries:
                 continue
             self._waiting.answered(question)
             if answer is not None:
-                self._engine.reports(question.project_id, {question.pipeline.id: answer})
+                self._engine.report(question.project_id, question.pipeline, answer)
         return failure is None or failure.kind not in FOR_ALL
+
+
+def _number(question: Question) -> int:
+    return question.pipeline.id
