@@ -44,10 +44,14 @@ class FencedError(LedgerError):
 
 
 class CollectError(CipushError):
-    """A source could not collect. `kind` is one stable word for the `kind` label of the error counter."""
+    """A source could not collect. `kind` is one stable word for the `kind` label of the error counter.
 
-    def __init__(self, kind: str, message: str) -> None:
+    `retry_seconds`: after so long it is worth trying again, if that is sooner than the next turn; 0 = it is not.
+    """
+
+    def __init__(self, kind: str, message: str, *, retry_seconds: float = 0.0) -> None:
         self.kind = kind
+        self.retry_seconds = retry_seconds
         super().__init__(message)
 
 

@@ -51,6 +51,8 @@ class Failure:
 
     kind: str
     message: str
+    retry_seconds: float = 0.0
+    """After so long it is worth trying again; 0 = on the interval."""
 
 
 class FlushGroup(Protocol):
@@ -104,6 +106,8 @@ class PollLoop:
         self._scopes: Collection[str] = ()
         """What the last collect reported."""
         self._again = False
+        self._retry = 0.0
+        """Seconds to the next collect after one that failed, if that is before its turn; 0 = its turn."""
         self._woken = anyio.Event()
         self._transition = Transition(log)
         monitor.add(FUTURE, (feed.name,), 0)
@@ -123,7 +127,7 @@ class PollLoop:
                 continue
             if due <= now:
                 due += self.poller.interval_seconds * (int((now - due) // self.poller.interval_seconds) + 1)
-            await self._wait(due - now)
+            await self._wait(min(due - now, self._retry or due - now))
 
     def hasten(self) -> None:
         """There is something new for it: collect soon, and then on the interval as before."""
@@ -139,12 +143,13 @@ class PollLoop:
     async def collect(self) -> bool:
         """One collect, applied; False when it failed. A failed or cancelled collect changes nothing."""
         begun = anyio.current_time()
-        self._again = False
+        self._again, self._retry = False, 0.0
         found = await self._ask()
         self.collects += 1
         self._monitor.add(COLLECTS, self._labels)
         self._monitor.set(DURATION, self._labels, anyio.current_time() - begun)
         if isinstance(found, Failure):
+            self._retry = found.retry_seconds
             self._failed(found)
             return False
         try:
@@ -164,7 +169,7 @@ class PollLoop:
             try:
                 return await self.poller.collect(self._next_cursor())
             except CollectError as error:
-                return Failure(error.kind, str(error))
+                return Failure(error.kind, str(error), error.retry_seconds)
             except LedgerError as error:
                 return Failure("ledger", str(error))
             except Exception as error:  # a source is a plugin: what it raises must not end the agent

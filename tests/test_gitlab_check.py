@@ -122,7 +122,7 @@ HELP = "check the full path, and who the token is for"
     ids=["scope", "expired", "unknown"],
 )
 def test_a_token_that_does_not_do_is_said_once_with_the_reason(home: Path, address: str, token: str, named: str) -> None:
-    configure(home, address, WILDCARD, token=token)
+    configure(home, address, WILDCARD, "collectors: {environments: {enabled: true}}", token=token)
 
     code, said, wrong = checked("--online")
 
@@ -130,6 +130,7 @@ def test_a_token_that_does_not_do_is_said_once_with_the_reason(home: Path, addre
     assert [line for line in said if named in line] == [
         line for line in said if line.startswith("source gitlab, poller pipelines:")
     ]
+    assert "source gitlab, poller environments: FAILED: as pipelines" in said
     assert "source gitlab, poller tiers: FAILED: as pipelines" in said
     assert token not in "".join(said)
 

@@ -27,6 +27,9 @@ START = 1_790_000_000
 NOTHING = httpx.ConnectError("[Errno 111] Connect call failed ('127.0.0.1', 8929)")
 
 
+ENVIRONMENTS = {"collectors": {"environments": {"enabled": True}}}
+
+
 @pytest.fixture
 def anyio_backend() -> object:
     return ("trio", {"clock": MockClock(autojump_threshold=0)})
@@ -72,23 +75,25 @@ class Agent:
             if poller.name in names:
                 await self._collect(poller)
 
-    async def watch(self, seconds: float) -> None:
-        """All of them, each on its interval."""
-        while anyio.current_time() < seconds:
+    async def watch(self, until: float) -> None:
+        """All of them, each on its interval, or sooner where it failed and says so."""
+        while anyio.current_time() < until:
             for poller in self._pollers:
                 if anyio.current_time() >= self._due[poller.name]:
-                    self._due[poller.name] = anyio.current_time() + poller.interval_seconds
-                    await self._collect(poller)
+                    seconds = min(poller.interval_seconds, await self._collect(poller) or poller.interval_seconds)
+                    self._due[poller.name] = anyio.current_time() + seconds
             await anyio.sleep(1)
 
-    async def _collect(self, poller: Poller) -> None:
+    async def _collect(self, poller: Poller) -> float:
+        """After how many seconds it is worth trying again; 0 = when its turn comes."""
         try:
             found = await poller.collect(self._cursors.get(poller.name))
         except CollectError as error:
             self.said[poller.name] = str(error)
-        else:
-            self._cursors[poller.name] = found.cursor
-            self.said[poller.name] = found.problem
+            return error.retry_seconds
+        self._cursors[poller.name] = found.cursor
+        self.said[poller.name] = found.problem
+        return 0.0
 
     @property
     def wrong(self) -> dict[str, str]:
@@ -98,15 +103,25 @@ class Agent:
 
 @pytest.mark.parametrize("before", [NOTHING, httpx.Response(502), httpx.Response(503)], ids=["down", "502", "503"])
 async def test_a_gitlab_that_does_not_answer_in_the_first_seconds_is_read_a_minute_later(before: httpx.Response) -> None:
-    agent = Agent(Late(25, before))
+    agent = Agent(Late(25, before), ENVIRONMENTS)
     await agent.watch(20)
     early = agent.wrong
-    await agent.watch(95)
+    await agent.watch(60)
 
-    assert set(early) == {"pipelines", "tiers"}
+    assert set(early) == {"pipelines", "environments", "tiers"}
     assert all(said.startswith("projects cannot be listed: ") for said in early.values())
     assert agent.wrong == {}
     assert agent.source.remarks()[0] == "4 projects are read"
+
+
+@pytest.mark.parametrize("options", [{"token": "glpat-nobodys"}, {"wildcards": [{"owner": {"name": "nobodys"}}]}])
+async def test_every_poller_says_at_once_why_no_projects_are_listed(options: Mapping[str, Any]) -> None:
+    agent = Agent(Late(0, NOTHING), {**ENVIRONMENTS, **options})
+    await agent.poll("pipelines", "environments", "tiers")
+
+    assert anyio.current_time() < 1
+    assert set(agent.wrong) == {"pipelines", "environments", "tiers"}
+    assert len(set(agent.wrong.values())) == 1
 
 
 async def test_a_gitlab_that_is_away_for_long_is_asked_ever_more_seldom() -> None:

@@ -110,6 +110,15 @@ async def test_a_poller_is_called_at_once_and_then_on_the_interval() -> None:
     assert source.begun == [0, 10, 20]
 
 
+async def test_a_failed_collect_that_says_when_is_tried_again_then_and_the_schedule_stays() -> None:
+    source = Source(CollectError("connect", "down", retry_seconds=3), CollectError("connect", "down", retry_seconds=60))
+
+    with anyio.move_on_after(25):
+        await source.loop.run()
+
+    assert source.begun == [0, 3, 10, 20]
+
+
 async def test_a_slow_collect_skips_turns_and_keeps_the_schedule() -> None:
     async def slow() -> Collected:
         await anyio.sleep(23)

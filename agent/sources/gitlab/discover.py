@@ -118,7 +118,8 @@ class Discovery:
         problems = list(dict.fromkeys(known.problem for known in self._lists.values() if known.problem))
         if problems and not found:
             kind = next((known.kind for known in self._lists.values() if known.kind), "status")
-            raise CollectError(kind, "; ".join(problems[:MAX_RAISED]))
+            soonest = min(known.until for known in self._lists.values()) - self._clock()
+            raise CollectError(kind, "; ".join(problems[:MAX_RAISED]), retry_seconds=max(soonest, 1.0))
         if len(found) > self._most:
             problems.append(f"{len(found)} projects; only {self._most} are read: narrow the wildcards by owner or search")
             found = dict(list(found.items())[: self._most])

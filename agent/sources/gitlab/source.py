@@ -42,8 +42,8 @@ PRESENT_SECONDS = 15.0
 """How often what has not ended is counted anew."""
 FIRST_SECONDS = 10.0
 """How long that waits for the first poll."""
-TIERS_SECONDS = 60.0
-"""How often it is looked whether a namespace has to be asked for its tier: what failed at start is not said for long after."""
+TIERS_SECONDS = 300.0
+"""How often it is looked whether a namespace has to be asked for its tier."""
 ASKING_SECONDS = 120.0
 """Longest time for one collect from the API,"""
 PIECES = 5
@@ -183,6 +183,7 @@ class GitlabSource:
 
     async def _collect_environments(self, cursor: object) -> Collected:
         assert self._asking is not None, "it is no poller without"
+        await self._asking.discovery.projects()  # where there are none, it says why
         with anyio.move_on_after(PATIENCE_SECONDS):
             await self._asking.survey.begun.wait()
         if not self._asking.survey.begun.is_set():
