@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from anyio.lowlevel import checkpoint
@@ -13,7 +13,7 @@ from agent import __version__
 from agent.config import effective
 from agent.model import SKEW_SECONDS, Protocol
 from agent.sources.anklet_view import lines as anklet_lines
-from agent.sources.base import Remarking
+from agent.sources.base import Explaining, Remarking
 from agent.store.explain import explain_view
 from agent.store.inspect import explain, series, stats
 from agent.store.pages import View
@@ -178,10 +178,18 @@ class AgentView:
         found = explain(runtime.store, name, runtime.clock())
         found["sinks"] = sinks = [self._explained_sink(name, lane) for lane in runtime.lanes.running.values()]
         under_it = [str(sink["name"]) for sink in sinks if isinstance(rules := sink.get("rules"), dict) and rules["sent"]]
+        if not found["live"] and (off := list(self._off(name))):
+            found["verdict"] = "; ".join(off)
         if not found["live"] and under_it:
             found["verdict"] = f"no source calls a series so, but rules do: see the sinks {', '.join(under_it)}"
         found["external_labels"] = dict(runtime.shared.external)
         return found
+
+    def _off(self, name: str) -> Iterator[str]:
+        """Sources that would have series of that name if they were configured otherwise, and how."""
+        for source, running in self._runtime.sources.running.items():
+            if isinstance(running.source, Explaining) and (why := running.source.absent(name)):
+                yield f"source {source}: {why}"
 
     def _explained_sink(self, name: str, running: RunningLane) -> dict[str, object]:
         sink: dict[str, object] = {

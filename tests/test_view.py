@@ -152,3 +152,14 @@ async def test_a_source_that_is_over_its_cap_says_so_on_the_status_page() -> Non
     assert isinstance(sources, list)
     assert [len(source["remarks"]) for source in sources if source["name"] in ("host", "other")] == [1, 0]
     assert sources[0]["remarks"][0].startswith("max_series: there are more series than 1; ")
+
+
+async def test_an_explanation_says_which_key_turns_a_metric_on_until_the_metric_is_there() -> None:
+    loaded = load((), {}, (*CONFIG, ("sources.gitlab.url", "http://127.0.0.1:1")))
+    runtime = Runtime(loaded, lambda: loaded, StateDir(None), Wall())
+    before = runtime.view.explain("age_job_status_nonsense"), runtime.view.explain("age_test_suite_count")
+    put(runtime, "gitlab", Family("test_suite_count", Kind.GAUGE, "Tests."), 1)
+
+    said = "source gitlab: it is off; set sources.gitlab.collectors.test_reports.enabled to true"
+    assert [found["verdict"] == said for found in before] == [False, True]
+    assert runtime.view.explain("age_test_suite_count")["verdict"] == "1 live, from gitlab"

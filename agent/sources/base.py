@@ -45,6 +45,15 @@ class Remarking(Protocol):
 
 
 @runtime_checkable
+class Explaining(Protocol):
+    """A source parts of which can be off."""
+
+    def absent(self, name: str) -> str:
+        """Why it has no series called `name`, and which key changes that; "" = nothing that is configured."""
+        ...
+
+
+@runtime_checkable
 class Counting(Protocol):
     """A source with observations: what it counts goes on after a restart."""
 

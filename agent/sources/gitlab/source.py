@@ -14,6 +14,7 @@ import httpx
 from agent.errors import CollectError
 from agent.model import Collected, Delivery, Family, Poller, Update
 from agent.plugin import Context
+from agent.sources.gitlab.absent import absent
 from agent.sources.gitlab.api import Gitlab, connect
 from agent.sources.gitlab.cases import Cases
 from agent.sources.gitlab.discover import Discovery
@@ -131,6 +132,10 @@ class GitlabSource:
         if not (self._options.projects or self._options.wildcards):
             return (*said, "no project is read; set projects or wildcards")
         return said
+
+    def absent(self, name: str) -> str:
+        """Why there are no series of that name, and which key changes that; "" = nothing that is configured."""
+        return absent(name, f"sources.{self._name}", self._options)
 
     async def aclose(self) -> None:
         """Close connections."""
