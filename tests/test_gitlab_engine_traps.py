@@ -204,3 +204,24 @@ def test_trap_15_what_counts_is_judged_by_gitlabs_clock_and_not_by_the_agents(li
     life.take(pipeline(1, created=START - 1), pipeline(2, created=START), now=START - 500.0)
 
     assert list(life.kept) == [f"gitlab:{HOST}:pipeline:2"]
+
+
+AHEAD = "2099-11-21 00:00:00 UTC"
+BUILD = {"id": 5, "name": "unit", "stage": "test", "status": "success", "created_at": "2026-09-21 14:13:30 UTC"}
+
+
+@pytest.mark.parametrize("changed", [{"finished_at": AHEAD}, {"created_at": AHEAD}, {"builds": [BUILD | {"finished_at": AHEAD}]}])
+def test_trap_15_an_event_with_a_time_far_ahead_of_the_clock_only_hints_and_what_is_true_is_shown(
+    life: Life, changed: dict[str, Any]
+) -> None:
+    digest, hint = life.hear(PIPELINE, body(**changed))
+    life.take(pipeline())
+
+    assert (digest.outcome, hint) == ("hinted", Hint(ROCKET.id))
+    assert life.gauge("pipeline_last_run_timestamp_seconds") == {("main", "branch"): START + 100}
+
+
+def test_trap_15_an_event_of_a_clock_that_is_half_an_hour_ahead_counts(life: Life) -> None:
+    digest, _ = life.hear(PIPELINE, body(), now=START - 1700.0)
+
+    assert digest.outcome == "counted"

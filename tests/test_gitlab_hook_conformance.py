@@ -16,6 +16,8 @@ FOLDER = Path(__file__).parents[2] / "shared" / "gitlab" / "webhooks"
 needs_bodies = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"no bodies in {FOLDER}")
 BEFORE = 1_400_000_000
 """2014: before anything in these bodies."""
+HEARD = 1_471_100_000.0
+"""The day after what happens in them."""
 EVENTS = {
     "build": payload.JOB,
     "job": payload.JOB,
@@ -62,7 +64,7 @@ def test_a_pipelines_body_is_read_whole() -> None:
 
 def test_a_pipeline_that_nothing_triggered_counts_with_its_builds_that_ended() -> None:
     found = body("pipeline") | {"source_pipeline": None}
-    digest, hint = life_of(found).hear(payload.PIPELINE, found, now=BEFORE + 1000.0)
+    digest, hint = life_of(found).hear(payload.PIPELINE, found, now=HEARD)
     keys = {observation.key.split(":", 2)[2] for observation in digest.observations}
 
     assert hint is None

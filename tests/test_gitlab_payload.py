@@ -58,6 +58,7 @@ def body(**changed: Any) -> dict[str, Any]:
 def test_a_pipeline_and_its_builds_are_read() -> None:
     told = payload.pipeline_of(BODY)
 
+    assert told.latest == START + 100
     assert told.pipeline == Pipeline(
         1, "failed", "main", "branch", "push", START, START + 100, finished=START + 100, duration=80, queued=10
     )

@@ -18,7 +18,7 @@ MAX_CHANGES = 1000
 MAX_IDLE = 3
 """Of those in a row that have nothing new: one may where many change in the same second."""
 AHEAD_SECONDS = 3600.0
-"""How far ahead of its clock, or of the agent's, GitLab's times may be; those beyond say nothing."""
+"""How far ahead of its clock, or of the agent's, GitLab's times may be; those beyond say nothing, in webhooks either."""
 FOR_ALL = frozenset({"auth", "connect", "rate_limit"})
 """Kinds of errors that the next question would run into as well."""
 ALONE = frozenset({"missing", "forbidden"})

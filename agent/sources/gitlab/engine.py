@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from agent.errors import DeliveryError
 from agent.model import Note, Observation, Update
 from agent.sources.gitlab import payload
+from agent.sources.gitlab.asking import AHEAD_SECONDS
 from agent.sources.gitlab.counting import Counting, Place
 from agent.sources.gitlab.ended import Endings
 from agent.sources.gitlab.families import Families
@@ -243,6 +244,8 @@ class Engine:
     def _pipeline_event(self, place: Place, told: payload.Told, received: float) -> tuple[Digest, Hint | None]:
         self.malformed["build"] += told.lost
         hint = Hint(place.id) if told.is_downstream or told.lost or not told.pipeline.is_final else None
+        if told.latest > received + AHEAD_SECONDS:  # what is true of it the API tells
+            return Digest(outcome="hinted"), Hint(place.id)
         if told.is_downstream or not told.pipeline.is_final:
             return Digest(outcome="hinted"), hint
         if not self._options.collectors.pipelines.enabled:

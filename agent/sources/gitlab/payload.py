@@ -41,6 +41,8 @@ class Told(NamedTuple):
     """How many more there are, which cannot be read."""
     is_downstream: bool
     """Whether another pipeline triggered it; the body does not say all about that."""
+    latest: int
+    """The latest time in it."""
 
 
 def project_of(body: Json) -> int:
@@ -74,7 +76,9 @@ def pipeline_of(body: Json, variables: Wanted | None = None) -> Told:
         variables=variables.of(found.get("variables"), f"project {project_of(body)}") if variables else (),
     )
     jobs, lost = _builds(body.get("builds"))
-    return Told(pipeline, jobs, lost, bool(body.get("source_pipeline")) or source in DOWNSTREAM)
+    times = (second or 0 for job in jobs for second in (job.created, job.started, job.finished))
+    is_downstream = bool(body.get("source_pipeline")) or source in DOWNSTREAM
+    return Told(pipeline, jobs, lost, is_downstream, max(pipeline.created, pipeline.updated, *times))
 
 
 def _is_ours(request: Json, body: Json) -> bool:
