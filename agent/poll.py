@@ -111,6 +111,8 @@ class PollLoop:
         self._woken = anyio.Event()
         self._transition = Transition(log)
         monitor.add(FUTURE, (feed.name,), 0)
+        self._is_up = False
+        """Whether the last collect succeeded."""
         self.last_success: float | None = None
         self.last_error = ""
         self.collects = 0
@@ -217,7 +219,7 @@ class PollLoop:
         return replace(collected, updates=kept)
 
     def _succeeded(self, problem: str) -> None:
-        self.last_success = self._clock()
+        self._is_up, self.last_success = True, self._clock()
         self.last_error = redact(problem)
         self._monitor.set(UP, self._labels, 1)
         self._monitor.set(LAST_SUCCESS, self._labels, self.last_success)
@@ -225,6 +227,7 @@ class PollLoop:
         self._transition.recovered(self._labels, f"source {self._feed.name}, poller {self.poller.name}: collects again")
 
     def _failed(self, failure: Failure) -> None:
+        self._is_up = False
         self.last_error = redact(f"{failure.kind}: {failure.message}")
         self._monitor.set(UP, self._labels, 0)
         self._monitor.add(ERRORS, (*self._labels, failure.kind))
@@ -233,11 +236,11 @@ class PollLoop:
         self._transition.failed(self._labels, f"source {self._feed.name}, poller {self.poller.name}: {self.last_error}")
 
     def status(self, now: float) -> dict[str, object]:
-        """For the status page: JSON-ready."""
+        """For the status page: JSON-ready. `up` as the metric says it; a collect that succeeded may have a `last_error`, too."""
         return {
             "name": self.poller.name,
             "interval_seconds": self.poller.interval_seconds,
-            "up": self.last_success is not None and not self.last_error,
+            "up": self._is_up,
             "collects": self.collects,
             "last_success_age_seconds": None if self.last_success is None else round(now - self.last_success, 3),
             "last_error": self.last_error,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -10,7 +9,6 @@ import pytest
 from trio.testing import MockClock
 
 from agent.errors import CollectError
-from agent.secret import Secret
 from agent.sources.gitlab.discover import Discovery, Listed
 from tests.gitlab_rest import NOW, GitLab, clock, moment, options
 
@@ -188,25 +186,6 @@ async def test_a_list_that_fails_later_keeps_what_it_had_and_is_tried_again_afte
     assert list(paths(await discovery.projects())) == [1]
 
 
-async def test_another_token_is_tried_at_once_with_what_failed_and_with_nothing_else(gitlab: GitLab) -> None:
-    token = Secret("first-token")
-    gitlab.more["/projects/acme%2Fshop"] = MISSING
-    discovery = Discovery(gitlab, options(projects=[{"name": "acme/shop"}], wildcards=[group()]), clock, token=lambda: token)
-    await discovery.projects()
-    token = Secret("second-token")
-    gitlab.more["/projects/acme%2Fshop"] = project(1, "acme/shop")
-
-    assert (await discovery.projects()).problems == []
-    assert gitlab.count("/groups/acme/projects") == 1
-
-
-async def test_an_instance_that_answers_nothing_but_errors_is_not_held_against_a_group(gitlab: GitLab) -> None:
-    gitlab.more |= {path: CollectError("status", "HTTP 502") for path in ("/groups/acme/projects", "/version")}
-
-    with pytest.raises(CollectError, match=r"^projects cannot be listed: HTTP 502; see whether the GitLab at `url` works$"):
-        await Discovery(gitlab, options(wildcards=[group()]), clock).projects()
-
-
 async def test_nothing_to_read_is_an_error_that_says_why(gitlab: GitLab) -> None:
     with pytest.raises(CollectError, match="group nobody: there is no such group") as caught:
         await Discovery(gitlab, options(wildcards=[group("nobody")]), clock).projects()
@@ -260,43 +239,6 @@ async def test_two_collectors_at_one_time_ask_once(gitlab: GitLab) -> None:
 
     assert found[0] == found[1] != {}
     assert len(gitlab.asked) == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "gaps"),
-    [
-        ("missing", [60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600]),
-        ("forbidden", [60, 120, 240, 480, 960, 1920, 3840, 7680, 15360, 21600, 21600]),
-        ("status", [10, 20, 40, 80, 160, 300, 300]),
-        ("connect", [10, 20, 40, 80, 160, 300, 300]),
-    ],
-)
-async def test_what_cannot_be_read_is_asked_for_soon_and_ever_more_seldom_and_counted_as_often(
-    gitlab: GitLab, kind: str, gaps: list[int]
-) -> None:
-    times = await failing(gitlab, CollectError(kind, "no"), sum(gaps) + len(gaps))
-
-    assert [round(later - before) for before, later in pairwise(times)] == gaps
-
-
-async def failing(gitlab: GitLab, error: CollectError, seconds: float) -> list[float]:
-    """When a project that answers so is asked for, by a poll every second; beside it there is one that can be read."""
-    times: list[float] = []
-
-    def asked(_given: object) -> CollectError:
-        times.append(clock())
-        return error
-
-    gitlab.more["/projects/acme%2Fgone"] = asked
-    discovery = Discovery(gitlab, options(projects=[{"name": "acme/gone"}, {"name": "other/thing"}]), clock)
-    begun = clock()
-    while clock() < begun + seconds:
-        listed = await discovery.projects()
-        known = [known for known in discovery._lists.values() if known.kind]
-        await anyio.sleep(max(0.0, known[0].until - clock()))
-    assert discovery.errors == {("projects", error.kind): len(times)}
-    assert (list(paths(listed)), len(listed.problems)) == ([9], 1)
-    return times
 
 
 @pytest.mark.parametrize("answer", [MISSING, CollectError("json", "the answer is not JSON")])

@@ -183,10 +183,22 @@ async def test_what_a_source_says_of_its_target_is_shown_though_the_collect_succ
 
     assert await source.loop.collect()
     shown = source.loop.status(START)["last_error"]
+    is_up = source.loop.status(START)["up"]
     await source.loop.collect()
 
     assert (shown, source.loop.status(START)["last_error"]) == ("its target is down", "")
+    assert is_up is True
     assert source.value(poll.UP) == 1
+
+
+async def test_a_source_is_up_as_long_as_its_last_collect_succeeded() -> None:
+    source = Source(Collected(), CollectError("auth", "token refused"))
+    before = source.loop.status(START)["up"]
+    await source.loop.collect()
+    between = source.loop.status(START)["up"]
+    await source.loop.collect()
+
+    assert (before, between, source.loop.status(START)["up"]) == (False, True, False)
 
 
 async def test_a_source_that_raises_is_contained_and_shown() -> None:

@@ -142,6 +142,7 @@ def test_without_sinks_it_says_where_the_series_are() -> None:
     ("poller", "state"),
     [
         ({"up": True}, "ok"),
+        ({"up": True, "last_error": "group nobody: there is no such group"}, "problem"),
         ({"up": False, "last_error": "auth: refused"}, "failing"),
         ({"up": False, "last_success_age_seconds": None}, "not yet"),
     ],

@@ -171,14 +171,14 @@ def _outlook(sink: Mapping[str, Any]) -> str:
 def _pollers(sources: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[str]]:
     for source in sources:
         for poller in source.get("pollers") or ():
-            age = poller.get("last_success_age_seconds")
+            age, is_up, error = (poller.get(key) for key in ("last_success_age_seconds", "up", "last_error"))
             yield (
                 str(source.get("name")),
                 str(poller.get("name")),
-                "up" if poller.get("up") else "FAILING" if poller.get("last_error") else "waiting",
+                ("PROBLEM" if error else "up") if is_up else ("FAILING" if error else "waiting"),
                 _number(source.get("series")),
                 f"{_duration(age)} ago" if age is not None else "never",
-                clean(str(poller.get("last_error") or "-"))[:100],
+                clean(str(error or "-"))[:100],
             )
 
 

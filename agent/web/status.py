@@ -109,7 +109,7 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
         [
             _text(source["name"]),
             _text(poller["name"]),
-            _state(poller["up"], "ok" if poller["up"] else "failing" if poller["last_error"] else "not yet"),
+            _state(poller["up"] and not poller["last_error"], _word(poller["up"], poller["last_error"])),
             _number(source["series"]),
             "never" if poller["last_success_age_seconds"] is None else _duration(poller["last_success_age_seconds"]) + " ago",
             _text(poller["last_error"]),
@@ -120,6 +120,11 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
     remarks = [f"<li>{_text(source['name'])}: {_text(remark)}</li>" for source in sources for remark in source["remarks"]]
     listed = f"<ul>{''.join(remarks)}</ul>" if remarks else ""
     return _table("Sources", ["name", "poller", "state", "series", "last success", "last error"], rows) + listed
+
+
+def _word(is_up: bool, error: str) -> str:
+    """How a poller is."""
+    return ("problem" if error else "ok") if is_up else ("failing" if error else "not yet")
 
 
 def _store(store: Mapping[str, Any], flush: Mapping[str, Any], ledger: Mapping[str, Any]) -> str:

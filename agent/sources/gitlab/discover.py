@@ -5,8 +5,9 @@ https://docs.gitlab.com/api/projects/ and https://docs.gitlab.com/api/groups/ (l
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -21,6 +22,8 @@ from agent.sources.gitlab.objects import Project
 from agent.sources.gitlab.options import NamedProject, Options, ProjectOptions, Wildcard
 from agent.sources.gitlab.parsed import MalformedError, project_of, readable
 
+log = logging.getLogger(__name__)
+
 REFRESH_SECONDS = 1800.0
 """How old a list may become."""
 FIRST_SECONDS = 10.0
@@ -29,8 +32,12 @@ RETRY_SECONDS = 300.0
 """but so often at least; one that is not there, or may not be read, as projects are that do not answer (`away`)."""
 MAX_PROJECTS = 10_000
 MAX_RAISED = 5
-"""Problems in the text of an error."""
+"""Problems in the text of an error,"""
+MAX_LOGGED = 20
+"""and in the log."""
 
+WHOLE = "projects cannot be listed"
+"""How a problem begins that is not about one entry."""
 ADDRESS = "address"
 """The kind of the error that says that no GitLab answers."""
 
@@ -65,7 +72,7 @@ class _List(NamedTuple):
 class Discovery:
     """Lists projects, each entry of the configuration every half an hour. `clock`: seconds since the epoch.
 
-    `token` gives the one of now: what failed with another is tried again at once.
+    `name`: the source's; `token` gives the one of now: what failed with another is tried again at once.
     """
 
     def __init__(
@@ -74,11 +81,15 @@ class Discovery:
         options: Options,
         clock: Callable[[], float],
         *,
+        name: str = "gitlab",
         token: Callable[[], Secret] = lambda: NONE,
         most: int = MAX_PROJECTS,
     ) -> None:
+        self._name = name
         self._api = api
         self._token = token
+        self._logged: set[str] = set()
+        """What has a problem that is in the log, and not yet its end."""
         self._most = most
         self._clock = clock
         self._at_once = options.max_concurrent_requests
@@ -112,8 +123,8 @@ class Discovery:
         for place, answer in zip(due, answers, strict=True):
             self._lists[place] = self._failed(place, answer, token, reason) if isinstance(answer, CollectError) else answer
         found: dict[int, tuple[Project, ProjectOptions]] = {}
-        for place, entry in enumerate(self._entries):
-            for project in self._lists[place].projects:
+        for entry, known in self._of_entries():
+            for project in known.projects:
                 found.setdefault(project.id, (project, entry))
         problems = list(dict.fromkeys(known.problem for known in self._lists.values() if known.problem))
         if problems and not found:
@@ -123,7 +134,25 @@ class Discovery:
         if len(found) > self._most:
             problems.append(f"{len(found)} projects; only {self._most} are read: narrow the wildcards by owner or search")
             found = dict(list(found.items())[: self._most])
+        self._log()
         return Listed(found, problems)
+
+    def _log(self) -> None:
+        """Problems of single entries, as they appear and once they are gone; of a list that fails whole the poll tells."""
+        wrong: dict[str, str] = {}
+        for entry, known in self._of_entries():
+            if known.problem:
+                wrong["the list of projects" if known.problem.startswith(WHOLE) else _title(entry)] = known.problem
+        for what in sorted(self._logged - wrong.keys()):
+            log.info("source %s: %s can be read again", self._name, what)
+        self._logged &= wrong.keys()
+        for what, problem in wrong.items():
+            if what not in self._logged and len(self._logged) < MAX_LOGGED:
+                log.warning("source %s: %s", self._name, problem)
+                self._logged.add(what)
+
+    def _of_entries(self) -> Iterator[tuple[Entry, _List]]:
+        return ((entry, self._lists[place]) for place, entry in enumerate(self._entries))
 
     async def _reason(self, answers: Sequence[_List | CollectError]) -> CollectError | None:
         """What is wrong with the whole instance, though the errors do not say so; None = each speaks for itself."""
@@ -149,7 +178,7 @@ class Discovery:
         """What an entry stood for before, and what is wrong now: with it, or with the instance as a whole, `reason`."""
         error = reason or error
         is_whole = reason is not None or error.kind in FOR_ALL
-        words = f"projects cannot be listed: {error}" if is_whole else self._words(place, error)
+        words = f"{WHOLE}: {error}" if is_whole else self._words(place, error)
         self.errors["projects", error.kind] += 1
         before = self._lists.get(place)
         seconds, longest = (away.FIRST_SECONDS, ALONE_SECONDS) if error.kind in ALONE else (FIRST_SECONDS, RETRY_SECONDS)

@@ -146,7 +146,7 @@ class GitlabSource:
         """Raises ConfigError."""
         options, clock = self._options, self._context.clock
         api = connect(f"sources.{self._name}", options, self._context, transport)
-        discovery, rest = Discovery(api, options, clock, token=api.token), RestReader(api, options)
+        discovery, rest = Discovery(api, options, clock, name=self._name, token=api.token), RestReader(api, options)
         either = Either(self._name, GraphqlReader(api, options, clock), rest, clock) if options.use_graphql else None
         reader = either or rest
         survey = Survey(reader, discovery, self._engine, options)
