@@ -80,3 +80,17 @@ def test_the_status_names_projects_that_cannot_be_read() -> None:
     source._asking.survey.away.put(1, CollectError("missing", "HTTP 404"), START)
 
     assert any(remark.startswith("projects that cannot be read") for remark in source.remarks())
+
+
+@pytest.mark.parametrize(
+    ("failing", "words"),
+    [({1: "forbidden"}, ""), ({1: "forbidden", 2: "missing"}, "projects that cannot be read, left alone until ")],
+)
+async def test_a_project_that_cannot_be_read_is_a_problem_when_none_can(wall: Clock, failing: dict[int, str], words: str) -> None:
+    rig = await begun(wall)
+    rig.server.failing |= failing
+    for _ in range(2):
+        wall.now += 30
+        await rig.poll_all()
+
+    assert (rig.problem.startswith(words), bool(rig.problem)) == (True, bool(words))

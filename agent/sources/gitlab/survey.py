@@ -151,6 +151,8 @@ class Survey:
         """How far all projects are that answered."""
         memory.round = None
         if not left.answered:
+            if remark := self.away.remark(self.paths):
+                self.said[remark] = None
             return
         progress = memory.progress
         # What GitLab says of its own pipelines is the one clock that cannot be wrong about them.
@@ -250,7 +252,7 @@ class Survey:
             for project in group:
                 if project.id in found.pipelines:
                     if project.id not in self.confirmed:
-                        self.gap = max(self.gap, now - memory.progress.of(project.id))
+                        self.gap = max(self.gap, now + self.skew - memory.progress.of(project.id))
                     memory.read(project.id, end)
                     self._found(project, found, memory, now)
                 elif project.id in found.failed and found.failed[project.id].kind == "size":
@@ -326,10 +328,12 @@ class Survey:
             self._blame(number, error, gathered)
 
     def _blame(self, number: int, error: CollectError, gathered: Gathered) -> None:
-        """Count and tell that a project could not be read."""
+        """Count and tell that a project could not be read; one that is left alone is told of elsewhere."""
         if number not in self._blamed:
             self.errors["pipelines", error.kind] += 1
             self._blamed.add(number)
+        if error.kind in ALONE:
+            return
         path = self.projects[number][0].path if number in self.projects else number
         line = f"project {path}: {error}"
         self.said[line] = None
