@@ -13,6 +13,7 @@ from agent.config.model import Loaded
 from agent.errors import TemporaryError
 from agent.ledger.sqlite import SqliteLedger
 from agent.parts import RunningSource
+from agent.poll import PollLoop
 from agent.process import blocking, opened_state
 from agent.runtime import LEDGER, Runtime
 from agent.state import StateDir
@@ -20,6 +21,8 @@ from agent.store.text import render
 
 log = logging.getLogger(__name__)
 
+MORE_SECONDS = 300.0
+"""For so long a source is collected again while it has more at once."""
 READING_SECONDS = 1.0
 """Between the two readings of a host: how busy its processors are is known from the second on."""
 
@@ -88,10 +91,25 @@ async def _collect_all(runtime: Runtime) -> None:
 
 
 async def _collect(source: RunningSource) -> None:
+    """Durable pollers first and one after another: what the others show is what those found."""
+    until = anyio.current_time() + MORE_SECONDS
+    for loop in source.loops:
+        if loop.poller.durable:
+            await _collect_whole(loop, source.feed.name, until)
     async with anyio.create_task_group() as tasks:
         for loop in source.loops:
-            tasks.start_soon(loop.collect)
+            if not loop.poller.durable:
+                tasks.start_soon(_collect_whole, loop, source.feed.name, until)
     if source.options.type == "host":
         await anyio.sleep(READING_SECONDS)
         for loop in source.loops:
             await loop.collect()
+
+
+async def _collect_whole(loop: PollLoop, source: str, until: float) -> None:
+    """Until nothing is left that is to be had at once, or it takes too long; `until` by the event loop's clock."""
+    while await loop.collect() and loop.goes_on:
+        if anyio.current_time() >= until:
+            words = "source %s, poller %s: there is more than can be collected in %g s, and it is left out; `cipush run` goes on"
+            log.warning(words, source, loop.poller.name, MORE_SECONDS)
+            return

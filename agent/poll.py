@@ -142,6 +142,11 @@ class PollLoop:
             await anyio.sleep(HASTE_SECONDS)
         self._woken = anyio.Event()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the last collect left something to be had at once."""
+        return self._again
+
     async def collect(self) -> bool:
         """One collect, applied; False when it failed. A failed or cancelled collect changes nothing."""
         begun = anyio.current_time()

@@ -15,6 +15,7 @@ from agent.config import load
 from agent.errors import TemporaryError
 from agent.ledger.batch import SeriesId, Shape
 from agent.runtime import LEDGER
+from agent.sources import SOURCES
 from agent.sources.github.families import families
 from agent.sources.github.options import Options
 from agent.state import StateDir
@@ -86,3 +87,31 @@ async def test_a_dry_run_shows_what_the_ledger_holds_and_leaves_it_alone(tmp_pat
 
     assert any(line.startswith(b"github_workflow_run_total{") and line.endswith(b" 41") for line in b"".join(chunks).splitlines())
     assert (tmp_path / LEDGER).read_bytes() == before
+
+
+async def scripted(monkeypatch: pytest.MonkeyPatch, pieces: int) -> bytes:
+    """What a dry run shows of a source that tells so many pieces."""
+    monkeypatch.setitem(SOURCES, "scripted", "tests.scripted_source")
+    chunks: list[bytes] = []
+    configured = load([], {}, [("agent.state_dir", "none"), ("sources.s.type", "scripted"), ("sources.s.pieces", str(pieces))])
+    await once.show(configured, {}, chunks.append)
+    return b"".join(chunks)
+
+
+async def test_a_source_that_has_more_is_collected_to_its_end_before_what_it_found_is_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = await scripted(monkeypatch, 7)
+
+    assert any(line.startswith(b"pieces") and line.endswith(b" 7") for line in shown.splitlines())
+    assert not [record for record in caplog.records if record.name == once.__name__]
+
+
+async def test_a_source_that_does_not_come_to_its_end_in_time_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(once, "MORE_SECONDS", 0.0)
+    shown = await scripted(monkeypatch, 7)
+
+    assert any(line.startswith(b"pieces") and line.endswith(b" 1") for line in shown.splitlines())
+    assert "source s, poller told: there is more" in caplog.text
