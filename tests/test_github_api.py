@@ -91,7 +91,7 @@ async def test_a_renamed_repository_is_found(github: GitHub) -> None:
 async def test_a_redirect_to_another_host_is_not_followed(github: GitHub, location: str) -> None:
     github.script["/repos/acme/shop"] = [httpx.Response(301, headers={"location": location})]
 
-    with pytest.raises(CollectError, match="redirect to another host"):
+    with pytest.raises(CollectError, match="redirect to another "):
         await api(github).get("/repos/acme/shop")
 
     assert len(github.requests) == 1

@@ -126,10 +126,18 @@ async def test_a_renamed_project_is_found(instance: Instance) -> None:
 async def test_a_redirect_to_another_host_is_not_followed(instance: Instance, location: str) -> None:
     instance.script[THINGS] = [httpx.Response(302, headers={"location": location})]
 
-    with pytest.raises(CollectError, match="redirect to another host"):
+    with pytest.raises(CollectError, match=r"redirect to another .*; if url should lead there, write it so"):
         await client(instance).get(THINGS)
 
     assert len(instance.requests) == 1
+
+
+async def test_a_redirect_to_https_names_it_without_credentials_and_path() -> None:
+    http, words = Instance(), "another scheme or port, https://gitlab.example.com, which is not followed; if url"
+    http.script[THINGS] = [httpx.Response(301, headers={"location": f"https://me:secret@gitlab.example.com{THINGS}?x=1"})]
+
+    with pytest.raises(CollectError, match=words):
+        await client(http, url=BASE.replace("https", "http")).get(THINGS)
 
 
 async def test_a_server_error_is_tried_again(instance: Instance) -> None:

@@ -19,6 +19,7 @@ from agent.errors import ConfigError
 from agent.model import Accepted, Misconfigured, Outcome, Retry
 from agent.net.client import Client, TransportOptions
 from agent.net.push import Request, Rules, push
+from agent.net.words import failure
 from tests.listening import Hello, serving
 from tests.scraping import Stream
 from tests.test_web_tls import Pair, openssl, self_signed, signed
@@ -234,6 +235,30 @@ async def test_a_certificate_that_cannot_be_trusted_is_a_retry_with_a_next_step(
     assert isinstance(found, Retry)
     assert found.code == "tls"
     assert found.reason.endswith("check the peer's certificate, tls.ca_file and the host in url")
+
+
+@pytest.mark.parametrize(("scheme", "is_said"), [("http", True), ("https", False)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
+        httpx.ReadError("[Errno 104] Connection reset by peer"),
+    ],
+)
+def test_who_hangs_up_on_plain_http_may_speak_tls(scheme: str, is_said: bool, error: httpx.TransportError) -> None:
+    error.request = httpx.Request("GET", f"{scheme}://h")
+
+    assert failure(error)[1].endswith("; if it never answers: should url begin with https://?") == is_said
+
+
+async def test_https_to_what_speaks_no_tls_is_said_so() -> None:
+    async with serving(Hello()) as served:
+        client = client_of({"url": f"https://{served.address}/"})
+        found = await send(client)
+        await client.aclose()
+
+    assert isinstance(found, Retry)
+    assert found.reason.endswith("what answers there speaks no TLS: should url (or proxy_url) begin with http://?")
 
 
 @needs_openssl

@@ -258,7 +258,8 @@ async def test_a_failure_tells_its_innermost_cause() -> None:
     async with closing(client_of("http://h", Raises(httpx.ConnectError("All attempts failed"), cause))) as client:
         found = await send(client)
 
-    assert found == Retry("connect", "[Errno 111] Connection refused")
+    hint = "check host and port in url (or proxy_url), and that something listens there"
+    assert found == Retry("connect", f"[Errno 111] Connection refused; {hint}")
 
 
 async def test_a_stale_connection_is_replaced_once_without_a_word() -> None:

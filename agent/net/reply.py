@@ -47,10 +47,13 @@ class Reply:
         return self.status in _REDIRECTS
 
     def target(self, url: str) -> str:
-        """Where a redirect of `url` leads. Raises CollectError, `status`, for another host: credentials go nowhere else."""
+        """Where a redirect of `url` leads. Raises CollectError, `status`, for another origin: credentials go nowhere else."""
         found = _joined(url, self.headers.get("location", ""))
-        if _origin(found) != _origin(url):
-            raise CollectError("status", f"HTTP {self.status}: a redirect to another host, which is not followed")
+        there, here = _origin(found), _origin(url)
+        if there != here:
+            what = "scheme or port" if there[1] == here[1] else "host"
+            words = f"HTTP {self.status}: a redirect to another {what}{_named(found)}, which is not followed"
+            raise CollectError("status", f"{words}; if url should lead there, write it so")
         return found
 
 
@@ -91,6 +94,12 @@ def _joined(url: str, reference: str) -> str:
         return urljoin(url, reference)
     except ValueError:
         return "nowhere:"
+
+
+def _named(url: str) -> str:
+    """Scheme, host and port, to be printed; "" where there are none."""
+    scheme, host, _ = _origin(url)
+    return escaped(f", {scheme}://{urlsplit(url).netloc.rpartition('@')[2]}") if host else ""
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

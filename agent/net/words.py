@@ -12,6 +12,10 @@ from agent.secret import redact
 
 MAX_WORDS = 300
 """Characters kept of foreign text."""
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+"""What OpenSSL says of an answer that is none of TLS's (its versions differ)."""
+_HUNG_UP = ("disconnected without sending a response", "reset by peer")
+"""Of a server that hangs up before it answers, as some do whose port is one of TLS."""
 
 
 def escaped(text: str) -> str:
@@ -31,13 +35,25 @@ def failure(error: httpx.TransportError) -> tuple[str, str]:
         return "timeout", "no connection in time: the host does not answer; check address, port and firewall"
     if isinstance(error, httpx.TimeoutException):
         return "timeout", reason
+    if any(isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") in _NO_TLS for cause in causes):
+        return "tls", f"{reason}; what answers there speaks no TLS: should url (or proxy_url) begin with http://?"
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return "tls", f"{reason}; check the peer's certificate, tls.ca_file and the host in url"
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "dns", f"{reason}; check the host in url (or proxy_url) and the resolver"
-    if isinstance(error, httpx.NetworkError):
-        return "connect", reason
-    return "protocol", reason
+    if isinstance(error, httpx.ConnectError):
+        return "connect", f"{reason}; check host and port in url (or proxy_url), and that something listens there"
+    if _is_plain(error) and any(word in says for word in _HUNG_UP):
+        reason = f"{reason.rstrip('.')}; if it never answers: should url begin with https://?"
+    return "connect" if isinstance(error, httpx.NetworkError) else "protocol", reason
+
+
+def _is_plain(error: httpx.TransportError) -> bool:
+    """Whether no TLS was spoken."""
+    try:
+        return error.request.url.scheme == "http"
+    except RuntimeError:  # it is not known what was asked
+        return False
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

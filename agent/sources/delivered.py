@@ -20,15 +20,17 @@ def json_object(body: bytes) -> dict[str, Any]:
         raise DeliveryError(400, f"the body is not UTF-8: byte {error.start} of {len(body)}") from error
     except RecursionError as error:
         raise DeliveryError(400, "the body is JSON nested too deep") from error
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise DeliveryError(400, f"the body is not JSON: {str(error)[:200]}") from error
+    except ValueError as error:  # Python's words are about how to change its limit
+        raise DeliveryError(400, "the body is JSON with a number of more digits than are read") from error
     if not isinstance(found, dict):
         raise DeliveryError(400, f"the body is JSON, but a {type(found).__name__} where an object is expected")
     return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise DeliveryError(400, f"the body is not JSON: {name} is no JSON")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)

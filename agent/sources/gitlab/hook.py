@@ -40,6 +40,7 @@ class GitlabHook:
     """The webhook of one source. It keeps nothing of a delivery but its count."""
 
     def __init__(self, options: WebhookOptions, engine: Engine) -> None:
+        self._closed = "it has no webhook.secret_token" if options.enabled else "webhook.enabled is false"
         self._tokens = tuple(token.reveal().encode() for token in options.all_tokens) if options.is_on else ()
         self._engine = engine
         self.deliveries: dict[tuple[str, str], int] = {}
@@ -76,7 +77,7 @@ class GitlabHook:
 
     def _must_be_open(self) -> None:
         if not self._tokens:
-            raise DeliveryError(404, "this source takes no deliveries: it has no webhook.secret_token")
+            raise DeliveryError(404, f"this source takes no deliveries: {self._closed}")
 
     def _count(self, event: str, outcome: str) -> None:
         self.deliveries[event, outcome] = self.deliveries.get((event, outcome), 0) + 1
