@@ -165,7 +165,8 @@ class Discovery:
             if kinds == {"missing"} and error.kind in ("missing", "json"):  # whatever something else is asked for is missing
                 return CollectError(ADDRESS, "there is no GitLab at the address in `url`; check its path")
             if kinds == {"status"} == {error.kind}:
-                return CollectError("status", f"{error}; see whether the GitLab at `url` works")
+                hint = "; see whether the GitLab at `url` works" if str(error).startswith("HTTP 5") else ""
+                return CollectError("status", f"{error}{hint}")
         return None
 
     def _is_fresh(self, place: int, now: float, token: Secret) -> bool:
