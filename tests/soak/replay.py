@@ -25,7 +25,7 @@ EACH = 1_000
 """Observations of one collect."""
 PAUSE_SECONDS = 0.2
 FLUSH_SECONDS = 5.0
-MAX_SERIES = 2_000_000
+MAX_SERIES, MAX_BYTES = 2_000_000, 2 << 30
 TAKEN_SECONDS = 600.0
 """Longest for all of it, and for the last flush."""
 VICTORIA_FLAGS = ("-memory.allowedBytes=6GiB", "-search.maxUniqueTimeseries=5000000", "-search.maxQueryDuration=5m")
@@ -106,8 +106,11 @@ def _lived(file: Path, observed: Sequence[Observation], moment: int) -> None:
 
 
 def _agent(file: Path, observed: Sequence[Observation]) -> None:
-    """`cipush run` in a process that knows this source."""
-    _OBSERVED.extend(observed)
+    """`cipush run` in a process that knows this source. Each life of the other one had families of its own: the first serve."""
+    families: dict[str, Family] = {}
+    for one in observed:
+        own = [each._replace(family=families.setdefault(each.family.name, each.family)) for each in one.increments]
+        _OBSERVED.append(one._replace(increments=tuple(own)))
     SOURCES[KIND] = __name__
     environ: Mapping[str, str] = {}
     process.run(config.load((file,), environ), environ, lambda: config.load((file,), environ))
@@ -124,7 +127,7 @@ def _configured(receiver: servers.VictoriaMetrics, state: Path, prefix: str) -> 
     sink = {"type": "remote_write", "url": f"{receiver.url}/api/v1/write", "receiver": "victoriametrics"}
     whole = {
         "agent": agent,
-        "store": {"max_series": MAX_SERIES},
+        "store": {"max_series": MAX_SERIES, "max_bytes": MAX_BYTES},
         "sinks": {"vm": sink},
         "sources": {KIND: {"type": KIND, "metric_prefix": prefix}},
         "log": {"format": "text", "level": "warning"},
