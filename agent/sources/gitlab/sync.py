@@ -32,7 +32,7 @@ from agent.sources.gitlab.survey import SINCE, Survey
 
 log = logging.getLogger(__name__)
 
-PORTION = 400
+PORTION = 800
 """Pipelines whose jobs are asked for together, at most;"""
 PORTION_OF_FEW = 4
 """at first so many times as there are projects in one question, if those are fewer."""
