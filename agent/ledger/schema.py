@@ -30,6 +30,8 @@ MIGRATIONS = (
     CREATE TABLE cursors (source TEXT, poller TEXT, value TEXT NOT NULL, PRIMARY KEY (source, poller)) WITHOUT ROWID;
     CREATE TABLE notes (source TEXT, key TEXT, value TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (source, key)) WITHOUT ROWID;
     """,
+    "ALTER TABLE series ADD COLUMN project TEXT NOT NULL DEFAULT '';",
+    "ALTER TABLE series DROP COLUMN project;",  # it served caps that are the store's now
 )
 """One step each: the first makes version 1 of an empty file."""
 VERSION = len(MIGRATIONS)
